@@ -1,0 +1,1 @@
+"""The science of lifelong heterogeneous learning: tasks, data, nets, losses, methods, metrics."""

@@ -1,0 +1,26 @@
+"""Lifelong-learning methods, one file each. Importing this package imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from had_core.methods.base import Method, MethodConfig, StageShape, StageView, StepView
+from had_core.methods.had import HadConfig, HadLossConfig
+from had_core.methods.naive import NaiveConfig
+
+METHODS: Mapping[str, type[MethodConfig]] = MappingProxyType(
+    {config.name: config for config in (NaiveConfig, HadConfig)}
+)
+
+__all__ = [
+    "METHODS",
+    "HadConfig",
+    "HadLossConfig",
+    "Method",
+    "MethodConfig",
+    "NaiveConfig",
+    "StageShape",
+    "StageView",
+    "StepView",
+]
