@@ -84,10 +84,13 @@ class MethodConfig(abc.ABC):
             for k in range(len(order))
         )
 
-    @property
-    def uses_teacher(self) -> bool:
-        """Whether ``step.teacher`` is needed: the frozen outputs of the net before this stage."""
-        return False
+    def distilled(self, old_tasks: Sequence[str]) -> tuple[str, ...]:
+        """The old tasks that have a loss term of their own at this stage.
+
+        Only their heads (and the new ones) are trained, and ``step.teacher`` answers for them
+        alone; all other heads stay as they are, bit for bit.
+        """
+        return ()
 
     @property
     def pools_worker_batch(self) -> bool:

@@ -94,9 +94,8 @@ class HadConfig(MethodConfig):
     def build(self) -> Method:
         return Had(self)
 
-    @property
-    def uses_teacher(self) -> bool:
-        return True
+    def distilled(self, old_tasks: Sequence[str]) -> tuple[str, ...]:
+        return tuple(task for task in old_tasks if self.weight_of(task) > 0)
 
     @property
     def pools_worker_batch(self) -> bool:

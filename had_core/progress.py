@@ -1,0 +1,88 @@
+"""What a fit tells about itself while it runs, and what it needs to continue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch.
+
+    Attributes:
+        epoch: 1-based.
+        steps: optimiser steps of the fit so far.
+        images: training images seen in this epoch, over all ranks.
+        seconds: wall time of this epoch.
+        lr: learning rate of its last step.
+        terms: weighted loss terms, global batch, averaged over the epoch's steps.
+    """
+
+    epoch: int
+    steps: int
+    images: int
+    seconds: float
+    lr: float
+    terms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FitProgress:
+    """State at the end of an epoch: resuming from it is bitwise the uninterrupted run.
+
+    ``tensors`` holds ``net/<name>`` and ``optim/<parameter>/<state>``; batches and random states
+    follow from the seed and the epoch, so they need no storing.
+    """
+
+    epoch: int
+    tensors: Mapping[str, Tensor]
+    history: tuple[EpochRecord, ...]
+
+    def to_bytes(self) -> bytes:
+        from had_core.tensors import to_bytes
+
+        meta = {"epoch": self.epoch, "history": [asdict(record) for record in self.history]}
+        return to_bytes(self.tensors, meta)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> FitProgress:
+        """Raises CorruptArtifact where the bytes are damaged."""
+        from had_core.tensors import from_bytes
+
+        tensors, meta = from_bytes(raw)
+        history = tuple(EpochRecord(**record) for record in meta["history"])
+        return cls(epoch=meta["epoch"], tensors=tensors, history=history)
+
+
+class StageObserver(Protocol):
+    """Handed into a fit, so that no call points upwards. Every rank has one."""
+
+    def on_step(self, epoch: int, step: int, steps_per_epoch: int) -> None:
+        """After every optimiser step; must be cheap."""
+        ...
+
+    def on_epoch(self, record: EpochRecord, progress: Callable[[], FitProgress]) -> None:
+        """After every epoch; ``progress`` copies the state when it is called."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Asked before every epoch on every rank; one yes stops all of them."""
+        ...
+
+
+class SilentObserver:
+    """Does nothing; a base for observers that care about one event."""
+
+    def on_step(self, epoch: int, step: int, steps_per_epoch: int) -> None:
+        return None
+
+    def on_epoch(self, record: EpochRecord, progress: Callable[[], FitProgress]) -> None:
+        return None
+
+    def cancelled(self) -> bool:
+        return False

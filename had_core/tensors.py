@@ -1,0 +1,50 @@
+"""Named tensors and a little JSON as safetensors bytes; the only format weights are kept in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from had_core.errors import CorruptArtifact
+
+
+def to_bytes(tensors: Mapping[str, Tensor], meta: Mapping[str, Any] | None = None) -> bytes:
+    """Serialise; equal tensors and meta give equal bytes wherever and whenever it runs."""
+    # The library wants contiguous tensors of their own memory; names sorted for stable bytes.
+    owned = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
+    return save(owned, {"meta": json.dumps(dict(meta or {}), sort_keys=True)})
+
+
+def from_bytes(raw: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Inverse of ``to_bytes``.
+
+    Raises:
+        CorruptArtifact: the bytes are not a safetensors file.
+    """
+    try:
+        tensors = load(raw)
+        header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+        meta = json.loads(header.get("__metadata__", {}).get("meta", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise CorruptArtifact(f"these bytes are not a safetensors file: {error}") from None
+    return tensors, meta
+
+
+def first_difference(
+    left: Mapping[str, Tensor], right: Mapping[str, Tensor]
+) -> tuple[str, float] | None:
+    """Name of the first tensor (by name) that differs and by how much at most; None if equal."""
+    for name in sorted(set(left) | set(right)):
+        a, b = left.get(name), right.get(name)
+        if a is None or b is None or a.shape != b.shape or a.dtype != b.dtype:
+            return name, float("inf")
+        if not torch.equal(a, b):
+            gap = (a.double() - b.double()).abs().max().item()
+            return name, gap if gap == gap else float("inf")
+    return None
