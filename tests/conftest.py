@@ -1,0 +1,30 @@
+"""Settings of every test: quiet, single-threaded, repeatable; the tier of each test."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch, Ray or MLflow are imported by any test.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("had", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("had")
+
+_TIERS = ("ray", "slow", "chaos", "gpu")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m deselects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in ``tests/<tier>/``; a test of no other tier is a unit test."""
+    for item in items:
+        folder = item.path.relative_to(item.config.rootpath).parts[1]
+        if folder in _TIERS:
+            item.add_marker(folder)
+        if not any(item.get_closest_marker(tier) for tier in _TIERS):
+            item.add_marker("unit")
