@@ -1,0 +1,81 @@
+"""The net of a fit before its first step, and which of its parameters the fit trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from had_core.canonical import derive_seed
+from had_core.errors import BadInput
+from had_core.fit_config import FitConfig
+from had_core.nets.lifelong import LifelongNet
+from had_core.tasks import DenseTask
+
+
+def resolve_tasks(config: FitConfig, available: Mapping[str, DenseTask]) -> list[DenseTask]:
+    """The tasks of a fit in growth order; BadInput names one that the data set lacks."""
+    for name in config.tasks:
+        if name not in available:
+            raise BadInput(
+                f"task '{name}' is not in the data set: allowed are {', '.join(available)}"
+            )
+    return [available[name] for name in config.tasks]
+
+
+def build_net(
+    config: FitConfig, tasks: Sequence[DenseTask], parent: Mapping[str, Tensor] | None
+) -> LifelongNet:
+    """The parent's weights (or fresh ones) with the new tasks' heads grown on them.
+
+    A head's initialisation follows from (seed, tasks up to it), so it is the same for every
+    method and every setting of the weights.
+    """
+    net = LifelongNet(config.net, derive_seed(config.seed, "encoder"))
+    old = set(config.old_tasks)
+    for task in tasks:
+        if task.name in old:
+            net.grow(task, 0)  # overwritten by the parent's weights
+    if parent is not None:
+        net.load_state_dict(dict(parent))
+    elif config.net.weights is not None:
+        from had_core.nets.weights import load_encoder
+
+        load_encoder(net, Path(config.net.weights))
+    for index, task in enumerate(tasks):
+        if task.name not in old:
+            prefix = [grown.name for grown in tasks[: index + 1]]
+            net.grow(task, derive_seed(config.seed, "head", prefix))
+    return net.to(memory_format=torch.channels_last)
+
+
+def load_net(
+    config: FitConfig, tasks: Sequence[DenseTask], state: Mapping[str, Tensor]
+) -> LifelongNet:
+    """The net after the fit, from its sealed weights, ready to predict."""
+    net = LifelongNet(config.net, 0)
+    for task in tasks:
+        net.grow(task, 0)
+    net.load_state_dict(dict(state))
+    return net.to(memory_format=torch.channels_last).eval()
+
+
+def trained_parameters(
+    config: FitConfig, net: LifelongNet, distilled: Sequence[str]
+) -> dict[str, nn.Parameter]:
+    """The encoder, the new heads and the distilled old heads.
+
+    All other heads get no update at all (a zero gradient would still decay their weights).
+    """
+    active = {*config.new_tasks, *distilled}
+    net.train()
+    if config.train.freeze_bn and config.old_tasks:
+        net.freeze_norms()
+    trained: dict[str, nn.Parameter] = {}
+    for name, parameter in net.named_parameters():
+        head = name.split(".")[1] if name.startswith("heads.") else None
+        if parameter.requires_grad and (head is None or head in active):
+            trained[name] = parameter
+    return trained
