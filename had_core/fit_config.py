@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from had_core.configs import NetConfig, SlicingConfig, TrainConfig, View
-from had_core.methods.base import MethodConfig
+from had_core.configs import NetConfig, SlicingConfig, TrainConfig, View, require
+from had_core.methods.base import MethodConfig, StageShape
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,38 @@ class FitConfig:
     @property
     def old_tasks(self) -> tuple[str, ...]:
         return tuple(task for task in self.tasks if task not in self.new_tasks)
+
+
+def sequence_fits(
+    method: MethodConfig,
+    order: Sequence[str],
+    net: NetConfig,
+    train: TrainConfig,
+    slicing: SlicingConfig,
+    seed: int,
+) -> tuple[tuple[StageShape, FitConfig], ...]:
+    """The fits of one sequence in the order they can run; a shape's parent is an index into it.
+
+    The one place where a method and a task order become stages: notebooks, plans and keys all
+    start here.
+    """
+    require(
+        slicing.slices >= len(order),
+        "data.slices",
+        slicing.slices,
+        f"at least the {len(order)} tasks of the order",
+    )
+    fits = []
+    for shape in method.shape(order):
+        old = [task for task in shape.tasks if task not in shape.new_tasks]
+        config = FitConfig(
+            tasks=shape.tasks,
+            views=shape.views,
+            method=method.effective(old),
+            net=net,
+            train=train,
+            slicing=slicing,
+            seed=seed,
+        )
+        fits.append((shape, config))
+    return tuple(fits)
