@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from had_core.configs import NetConfig, SlicingConfig, TrainConfig
     from had_core.data import ShardDataset
     from had_core.errors import BadInput, CorruptArtifact, HadError, NonFiniteLoss
-    from had_core.evaluate import evaluate
+    from had_core.evaluation import evaluate
     from had_core.methods import HadConfig, HadLossConfig, NaiveConfig
     from had_core.sequence import StageOutcome, run_sequence
     from had_core.stage import FitResult, Runtime, fit
@@ -27,7 +27,7 @@ _HOME = {
     "CorruptArtifact": "errors",
     "HadError": "errors",
     "NonFiniteLoss": "errors",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation",
     "HadConfig": "methods",
     "HadLossConfig": "methods",
     "NaiveConfig": "methods",

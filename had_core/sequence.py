@@ -9,7 +9,7 @@ from torch import Tensor
 
 from had_core.configs import NetConfig, SlicingConfig, TrainConfig
 from had_core.data import ShardDataset
-from had_core.evaluate import RRow, evaluate
+from had_core.evaluation import RRow, evaluate
 from had_core.fit_config import sequence_fits
 from had_core.methods.base import MethodConfig
 from had_core.progress import EpochRecord, StageObserver
