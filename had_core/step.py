@@ -22,7 +22,7 @@ from had_core.nets.lifelong import LifelongNet
 from had_core.optim import GradBuffer, StageOptimizer
 from had_core.parallel import Parallel
 from had_core.tasks import DenseTask
-from had_core.teacher import Teacher, autocast
+from had_core.teacher import Teacher, autocast, widen
 
 MAX_TERMS_PER_TASK = 4
 
@@ -66,7 +66,7 @@ class StepContext(StageContext):
         if task.name not in self._students:
             with autocast(self._train.precision, self._batch.image_B3HW.device):
                 head = self.net.decode(self._features, [task.name])[task.name]
-            self._students[task.name] = self.net.upsample(head.float(), self._size)
+            self._students[task.name] = self.net.upsample(widen(head), self._size)
         return self._students[task.name]
 
     def teacher(self, task: DenseTask) -> Tensor:

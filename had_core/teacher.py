@@ -44,7 +44,7 @@ class LiveTeacher:
     def outputs(self, rows: Rows, image_B3HW: Tensor) -> Mapping[str, Tensor]:
         with torch.inference_mode(), autocast(self._precision, image_B3HW.device):
             heads = self._net.decode(self._net.encode(image_B3HW), self._tasks)
-            return {task: head.float() for task, head in heads.items()}
+            return {task: widen(head) for task, head in heads.items()}
 
 
 class CachedTeacher:
@@ -133,6 +133,11 @@ class CachedTeacher:
                 shape=(len(self._source.rows), *head.shape[1:]),
             )
         self._maps[task][span] = head
+
+
+def widen(tensor: Tensor) -> Tensor:
+    """Half-precision outputs as float32, where losses are computed; float64 stays."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:

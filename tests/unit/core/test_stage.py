@@ -1,0 +1,172 @@
+"""The fit loop: determinism, resume, ranks, cancellation, divergence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from micro import MICRO_TRAIN, ORDER, fit_config
+from thread_parallel import on_ranks
+
+from had_core.configs import Augment, Norm, Schedule, TeacherCache
+from had_core.errors import BadInput, Cancelled, NonFiniteLoss
+from had_core.methods import HadConfig, NaiveConfig
+from had_core.progress import FitProgress, SilentObserver
+from had_core.stage import Runtime, fit
+from had_core.tensors import first_difference
+
+
+class Recorder(SilentObserver):
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.saved: list[bytes] = []
+        self.steps: list[tuple[int, int]] = []
+        self._stop_after = stop_after
+
+    def on_step(self, epoch, step, steps_per_epoch):
+        self.steps.append((epoch, step))
+
+    def on_epoch(self, record, progress):
+        self.saved.append(progress().to_bytes())
+
+    def cancelled(self):
+        return self._stop_after is not None and len(self.saved) >= self._stop_after
+
+
+@pytest.fixture(scope="module")
+def parent(micro_dataset):
+    return fit(fit_config(1), micro_dataset).state
+
+
+def test_same_settings_give_the_same_weights_bit_for_bit(micro_dataset, parent):
+    first = fit(fit_config(2), micro_dataset, parent=parent)
+    again = fit(fit_config(2), micro_dataset, parent=parent)
+    assert first_difference(first.state, again.state) is None
+
+
+def test_training_moves_the_encoder_and_keeps_unused_heads(micro_dataset, parent):
+    naive = fit(fit_config(2, NaiveConfig()), micro_dataset, parent=parent).state
+    moved = {name for name in parent if not torch.equal(parent[name], naive[name])}
+    assert any(name.startswith("encoder.") for name in moved)
+    assert not any(name.startswith("heads.semantic.") for name in moved)
+
+
+def test_had_trains_the_old_heads_too(micro_dataset, parent):
+    had = fit(fit_config(2), micro_dataset, parent=parent).state
+    heads = [name for name in parent if name.startswith("heads.semantic.")]
+    assert any(not torch.equal(parent[name], had[name]) for name in heads)
+
+
+@pytest.mark.parametrize("weight", [0.0, {"semantic": 0.0}])
+def test_had_with_lambda_0_is_naive_bit_for_bit(micro_dataset, parent, weight):
+    naive = fit(fit_config(2, NaiveConfig()), micro_dataset, parent=parent)
+    had = fit(fit_config(2, HadConfig(weight=weight)), micro_dataset, parent=parent)
+    assert first_difference(naive.state, had.state) is None
+
+
+@pytest.mark.parametrize("schedule", list(Schedule))
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_resume_is_bitwise_the_uninterrupted_run(micro_dataset, parent, stop_after, schedule):
+    config = fit_config(2, train=replace(MICRO_TRAIN, epochs=3, schedule=schedule))
+    whole = fit(config, micro_dataset, parent=parent)
+    first = Recorder(stop_after)
+    with pytest.raises(Cancelled):
+        fit(config, micro_dataset, parent=parent, observer=first)
+    second = Recorder()
+    resumed = fit(
+        config,
+        micro_dataset,
+        parent=parent,
+        observer=second,
+        resume=FitProgress.from_bytes(first.saved[-1]),
+    )
+    assert first_difference(whole.state, resumed.state) is None
+    assert len(first.steps) + len(second.steps) == whole.steps_run
+    assert [r.terms for r in resumed.history] == [r.terms for r in whole.history]
+
+
+def test_cache_off_and_float32_agree_up_to_rounding_and_float16_does_not(micro_dataset, parent):
+    states = {
+        cache: fit(
+            fit_config(2, train=replace(MICRO_TRAIN, teacher_cache=cache)),
+            micro_dataset,
+            parent=parent,
+        ).state
+        for cache in TeacherCache
+    }
+    gap = first_difference(states[TeacherCache.OFF], states[TeacherCache.FLOAT32])
+    assert gap is None or gap[1] < 1e-4
+    assert first_difference(states[TeacherCache.OFF], states[TeacherCache.FLOAT16]) is not None
+
+
+@pytest.mark.parametrize("norm", [Norm.GROUP, Norm.SYNC, Norm.FROZEN])
+def test_two_ranks_train_what_one_does_up_to_rounding(micro_dataset, norm):
+    config = fit_config(1)
+    config = replace(config, net=replace(config.net, norm=norm))
+    one = fit(config, micro_dataset).history
+    two = on_ranks(2, lambda p: fit(config, micro_dataset, runtime=Runtime(parallel=p)).history)
+    for rank in two:
+        for left, right in zip(one, rank, strict=True):
+            assert left.terms == pytest.approx(right.terms, rel=2e-3)
+            assert (left.images, left.steps) == (right.images, right.steps)
+
+
+@pytest.mark.parametrize("norm", [Norm.GROUP, Norm.BATCH])
+def test_ranks_end_with_equal_weights(micro_dataset, parent, norm):
+    config = fit_config(1)
+    config = replace(config, net=replace(config.net, norm=norm))
+    left, right = on_ranks(2, lambda p: fit(config, micro_dataset, runtime=Runtime(parallel=p)))
+    assert first_difference(left.state, right.state) is None
+
+
+def test_two_ranks_share_the_teacher_cache_fill(micro_dataset, parent):
+    config = fit_config(2)
+    one = fit(config, micro_dataset, parent=parent).history
+    two = on_ranks(
+        3 - 1,
+        lambda p: fit(config, micro_dataset, parent=parent, runtime=Runtime(parallel=p)).history,
+    )
+    assert one[0].terms == pytest.approx(two[0][0].terms, rel=2e-2)
+
+
+def test_flip_is_reproducible_and_changes_the_weights(micro_dataset):
+    train = replace(MICRO_TRAIN, augment=Augment.FLIP, teacher_cache=TeacherCache.OFF)
+    first = fit(fit_config(1, train=train), micro_dataset).state
+    again = fit(fit_config(1, train=train), micro_dataset).state
+    plain = fit(fit_config(1), micro_dataset).state
+    assert first_difference(first, again) is None
+    assert first_difference(first, plain) is not None
+
+
+def test_divergence_names_step_and_term_on_every_rank(micro_dataset):
+    train = replace(MICRO_TRAIN, lr=1e30)
+
+    def attempt(parallel):
+        with pytest.raises(NonFiniteLoss) as caught:
+            fit(fit_config(1, train=train), micro_dataset, runtime=Runtime(parallel=parallel))
+        return caught.value.term, caught.value.epoch, caught.value.step
+
+    left, right = on_ranks(2, attempt)
+    assert left == right
+    assert left[0] == f"new/{ORDER[0]}"
+
+
+def test_batch_larger_than_a_slice_is_refused(micro_dataset):
+    with pytest.raises(BadInput, match=r"train\.batch_size=100 .* at most the \d+ images"):
+        fit(fit_config(1, train=replace(MICRO_TRAIN, batch_size=100)), micro_dataset)
+
+
+def test_batch_that_workers_cannot_share_is_refused(micro_dataset):
+    train = replace(MICRO_TRAIN, batch_size=5)
+
+    def attempt(parallel):
+        with pytest.raises(BadInput, match="a multiple of the 2 workers"):
+            fit(fit_config(1, train=train), micro_dataset, runtime=Runtime(parallel=parallel))
+
+    on_ranks(2, attempt)
+
+
+def test_unknown_task_is_refused(micro_dataset):
+    config = replace(fit_config(1), tasks=("colour",))
+    with pytest.raises(BadInput):
+        fit(config, micro_dataset)
