@@ -14,6 +14,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+# Below it every whole number is a float of its own.
+_EXACT_INTEGERS = 2**53
+
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
@@ -22,7 +25,8 @@ def to_plain(value: Any, *, for_key: bool = False) -> Any:
 
     With ``for_key`` the dataclass fields whose metadata says ``key=False`` are left out: they are
     recorded, but do not decide a result. A field may carry another outside name in
-    ``metadata['name']`` (``lambda`` is a Python keyword).
+    ``metadata['name']`` (``lambda`` is a Python keyword). Floats that are whole numbers become
+    integers, as in RFC 8785, so that ``lambda=3`` and ``lambda=3.0`` are one value.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
@@ -36,8 +40,10 @@ def to_plain(value: Any, *, for_key: bool = False) -> Any:
         return {str(k): to_plain(v, for_key=for_key) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_plain(v, for_key=for_key) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} has no canonical form")
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} has no canonical form")
+        return int(value) if value.is_integer() and abs(value) < _EXACT_INTEGERS else value
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise TypeError(f"{type(value).__name__} has no canonical form")
@@ -45,14 +51,22 @@ def to_plain(value: Any, *, for_key: bool = False) -> Any:
 
 def canonical_json(value: Any) -> str:
     """Sorted keys, no spaces, ASCII, shortest round-trip floats; NaN and infinity are refused."""
-    return json.dumps(
-        to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
+    return _ENCODER.encode(to_plain(value))
+
+
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+)
 
 
 def digest(value: Any) -> str:
     """SHA-256 of the canonical form, 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
+    return digest_plain(to_plain(value))
+
+
+def digest_plain(plain: Any) -> str:
+    """``digest`` of what ``to_plain`` gave, without walking it again."""
+    return hashlib.sha256(_ENCODER.encode(plain).encode("ascii")).hexdigest()
 
 
 def derive_seed(*parts: Any) -> int:
