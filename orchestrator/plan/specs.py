@@ -3,21 +3,26 @@
 ::
 
     FitSpec ── parent ──> FitSpec ── parent ──> FitSpec (fresh weights)
-       └──< EvalSpec (one a split)      └──< MemorySpec (if the method keeps one)
+       ├──< EvalSpec (one a split)      ├──< EvalSpec
+       └──< MemorySpec ── parent ───────└──< MemorySpec (where the method keeps one)
 
 A key is the SHA-256 of the canonical JSON of everything that decides the artefact up to rounding,
-and of nothing else. Versions are bumped by hand when code changes results on purpose.
+and of nothing else. Versions are bumped by hand when code changes results on purpose. A spec
+records the version it was made with, so that an old manifest still explains its own key.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from had_core.canonical import digest, to_plain
+from had_core.canonical import digest, digest_plain
 from had_core.fit_config import FitConfig
+from had_core.methods.base import MethodConfig
+from orchestrator.plan.relevance import config_fields, method_fields
 
 FIT_VERSION = 1
 MEMORY_VERSION = 1
@@ -29,71 +34,175 @@ class FitSpec:
     """One training of one stage.
 
     Attributes:
-        parent: the fit whose weights it starts from.
+        parent: the fit whose weights it starts from; None for fresh weights.
         data_fingerprint: fingerprint of the data set's training split.
         worker_batch: images a worker sees at once, where that decides results (norm ``batch``,
             methods that pool the worker's batch), else None.
+        parent_memory: what the method kept after ``parent``, where this fit reads it, else None.
     """
 
     parent: FitSpec | None
     config: FitConfig
     data_fingerprint: str
     worker_batch: int | None = None
+    parent_memory: MemorySpec | None = None
+    version: int = FIT_VERSION
 
     @cached_property
     def key(self) -> str:
-        return digest(self.key_fields())
+        return digest_plain(self._fields())
 
     def key_fields(self) -> dict[str, Any]:
         """The canonical dict that is hashed; ``explain`` compares two of them."""
-        config = to_plain(self.config, for_key=True)
-        config["method"] = {"name": self.config.method.name, **config["method"]}
-        if self.parent is not None and self.parent.config.method.keeps_memory:
-            config["parent_memory"] = MemorySpec(self.parent).key
+        return copy.deepcopy(self._fields())
+
+    def _fields(self) -> dict[str, Any]:
         return {
-            "version": FIT_VERSION,
+            "version": self.version,
             "parent": self.parent.key if self.parent else None,
+            "parent_memory": self.parent_memory.key if self.parent_memory else None,
             "data": self.data_fingerprint,
             "worker_batch": self.worker_batch,
-            **config,
+            **config_fields(self.config),
         }
 
+    def lineage(self) -> tuple[FitSpec, ...]:
+        """Its ancestors, oldest first, and itself."""
+        chain = [self]
+        while chain[-1].parent is not None:
+            chain.append(chain[-1].parent)
+        return tuple(reversed(chain))
+
     def to_json(self) -> dict[str, Any]:
-        raw = to_plain(self.config)
-        raw["method"] = {"name": self.config.method.name, **raw["method"]}
-        return {
-            "parent": self.parent.to_json() if self.parent else None,
-            "config": raw,
-            "data_fingerprint": self.data_fingerprint,
-            "worker_batch": self.worker_batch,
-        }
+        """Everything, ancestors included, as plain JSON values."""
+        from orchestrator.plan import codec
+
+        return codec.fit_to_json(self)
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> FitSpec:
-        raise NotImplementedError
+        """The inverse of ``to_json``; raises BadInput naming an unknown, missing or bad key."""
+        from orchestrator.plan import codec
+
+        return codec.fit_from_json(raw)
 
 
 @dataclass(frozen=True)
 class MemorySpec:
-    """What a method keeps after a fit (Fisher information, masks, bases, exemplars)."""
+    """What a method keeps after a fit (Fisher information, masks, bases, exemplars).
+
+    Attributes:
+        method: the method that keeps it; the fit's own may be reduced (``effective``).
+        parent: the memory kept after the stage before, which this one continues.
+    """
 
     fit: FitSpec
-
-    @cached_property
-    def key(self) -> str:
-        return digest({"version": MEMORY_VERSION, "memory_of": self.fit.key})
-
-
-@dataclass(frozen=True)
-class EvalSpec:
-    """The R row of one fit on one split: every task learned so far."""
-
-    fit: FitSpec
-    split: str
-    split_fingerprint: str
+    method: MethodConfig
+    parent: MemorySpec | None = None
+    version: int = MEMORY_VERSION
 
     @cached_property
     def key(self) -> str:
         return digest(
-            {"version": EVAL_VERSION, "fit": self.fit.key, "split": self.split_fingerprint}
+            {
+                "version": self.version,
+                "fit": self.fit.key,
+                "parent": self.parent.key if self.parent else None,
+                "method": method_fields(self.method),
+            }
         )
+
+
+@dataclass(frozen=True)
+class EvalSpec:
+    """The R row of one fit on one split: every task learned so far.
+
+    Attributes:
+        split: ``test``, or ``val``: the images that ``data.val_fraction`` holds out of training.
+        split_fingerprint: fingerprint of the split the images come from (``val``: training).
+    """
+
+    fit: FitSpec
+    split: str
+    split_fingerprint: str
+    version: int = EVAL_VERSION
+
+    @cached_property
+    def key(self) -> str:
+        return digest_plain(
+            {
+                "version": self.version,
+                "fit": self.fit.key,
+                "images": self.split_fingerprint,
+                "held_out": self.split == "val",
+            }
+        )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What it scores: every task whose head the fit has (``single``: its own)."""
+        return self.fit.config.tasks
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage: a fit, what is scored after it, and what the method keeps.
+
+    Attributes:
+        memory: None where the method keeps nothing.
+        row: 1-based row of R its evaluation fills; None where that is the number of tasks learned.
+    """
+
+    fit: FitSpec
+    evals: tuple[EvalSpec, ...]
+    memory: MemorySpec | None = None
+    row: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The fit's key, which names the stage."""
+        return self.fit.key
+
+    @property
+    def position(self) -> int:
+        """1-based row of R."""
+        return self.row if self.row is not None else len(self.fit.config.tasks)
+
+    def to_json(self) -> dict[str, Any]:
+        from orchestrator.plan import codec
+
+        return codec.stage_to_json(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> StageSpec:
+        """The inverse of ``to_json``; raises BadInput naming an unknown, missing or bad key."""
+        from orchestrator.plan import codec
+
+        return codec.stage_from_json(raw)
+
+
+@dataclass(frozen=True)
+class SequenceSpec:
+    """One lifelong run: a method over one order of tasks with one seed.
+
+    Attributes:
+        method: name as the user wrote it; a stage's effective method may be a simpler one.
+        stages: parents before their children.
+    """
+
+    method: str
+    order: tuple[str, ...]
+    seed: int
+    stages: tuple[StageSpec, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        from orchestrator.plan import codec
+
+        return codec.sequence_to_json(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> SequenceSpec:
+        """The inverse of ``to_json``; raises BadInput naming an unknown, missing or bad key."""
+        from orchestrator.plan import codec
+
+        return codec.sequence_from_json(raw)
