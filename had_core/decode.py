@@ -21,10 +21,13 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
 
 from had_core.canonical import Json
 from had_core.errors import BadInput
+
+if TYPE_CHECKING:
+    from had_core.methods.base import MethodConfig
 
 T = TypeVar("T")
 
@@ -98,7 +101,7 @@ def _value(hint: Any, raw: Any, at: str) -> Any:
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return _enum(hint, raw, at)
     if _is_method(hint):
-        return _method(raw, at)
+        return decode_method(raw, at=at)
     return _scalar(hint, raw, at)
 
 
@@ -172,7 +175,12 @@ def _is_method(hint: Any) -> bool:
     return hint is MethodConfig
 
 
-def _method(raw: Any, at: str) -> Any:
+def decode_method(raw: Any, *, at: str) -> MethodConfig:
+    """A method's settings; ``raw["name"]`` picks the class.
+
+    Raises:
+        BadInput: as ``decode``.
+    """
     from had_core.methods import METHODS
 
     if not isinstance(raw, Mapping) or "name" not in raw:
@@ -182,7 +190,8 @@ def _method(raw: Any, at: str) -> Any:
         path = _join(at, "name")
         raise BadInput(f"{path}={name} is not allowed{closest(name, METHODS)}: {_listed(METHODS)}")
     rest = {key: value for key, value in raw.items() if key != "name"}
-    return decode_dataclass(METHODS[name], rest, at)
+    method: MethodConfig = decode_dataclass(METHODS[name], rest, at)
+    return method
 
 
 def _takes_mapping(hint: Any) -> bool:

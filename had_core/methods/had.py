@@ -52,11 +52,11 @@ class HadLossConfig:
     variant: Variant = Variant.PAPER
 
     def __post_init__(self) -> None:
-        require(0 < self.delta < 1, "method.delta", self.delta, "0 < delta < 1")
-        require(0 <= self.k < 1, "method.k", self.k, "0 <= k < 1")
-        require(0 <= self.beta <= 1, "method.beta", self.beta, "0 <= beta <= 1")
-        require(self.eps > 0, "method.eps", self.eps, "a number above 0")
-        require(self.bins >= 2, "method.bins", self.bins, "2 or more")
+        require(0 < self.delta < 1, "method.loss.delta", self.delta, "0 < delta < 1")
+        require(0 <= self.k < 1, "method.loss.k", self.k, "0 <= k < 1")
+        require(0 <= self.beta <= 1, "method.loss.beta", self.beta, "0 <= beta <= 1")
+        require(self.eps > 0, "method.loss.eps", self.eps, "a number above 0")
+        require(self.bins >= 2, "method.loss.bins", self.bins, "2 or more")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,52 @@
+"""Settings: Hydra's groups and overrides composed into frozen, validated dataclasses.
+
+``schema`` holds what the rest of the project uses. Only ``composing`` and ``overrides`` import
+Hydra; they are loaded when first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.config.schema import (
+    Backend,
+    BuildConfig,
+    ClusterConfig,
+    DatasetConfig,
+    Device,
+    RunConfig,
+    StoreConfig,
+    TrackingConfig,
+)
+
+__all__ = [
+    "Backend",
+    "BuildConfig",
+    "ClusterConfig",
+    "DatasetConfig",
+    "Device",
+    "RunConfig",
+    "StoreConfig",
+    "TrackingConfig",
+    "apply_overrides",
+    "compose",
+]
+
+
+def compose(overrides: Sequence[str], *, cwd: Path | None = None) -> RunConfig:
+    """The run that overrides describe; see ``orchestrator.config.composing``."""
+    from orchestrator.config import composing
+
+    return composing.compose(overrides, cwd=cwd)
+
+
+def apply_overrides(
+    raw: Mapping[str, Any], overrides: Sequence[str], *, allowed: Mapping[str, str]
+) -> dict[str, Any]:
+    """Plain settings with overrides on top; see ``orchestrator.config.overrides.apply``."""
+    from orchestrator.config import overrides as override_syntax
+    from orchestrator.resources import folder
+
+    return override_syntax.apply(raw, overrides, folder("experiments"), allowed=allowed)

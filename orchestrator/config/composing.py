@@ -1,0 +1,243 @@
+"""Hydra's tree and overrides to a RunConfig. With ``overrides.py`` the only place that knows Hydra.
+
+compose(["experiment=nyuv2", "train.epochs=5"])  ->  RunConfig
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from had_core.configs import NetConfig, SlicingConfig, TrainConfig, require
+from had_core.decode import decode, decode_method, unknown_key
+from had_core.errors import BadInput
+from had_core.methods.base import MethodConfig
+from orchestrator import resources
+from orchestrator.config import overrides as override_syntax
+from orchestrator.config.names import check_names
+from orchestrator.config.schema import (
+    ClusterConfig,
+    DatasetConfig,
+    RunConfig,
+    StoreConfig,
+    TrackingConfig,
+)
+from orchestrator.plan.orders import resolve_orders
+
+KEYS = (
+    "dataset",
+    "tasks",
+    "order",
+    "orders",
+    "method",
+    "reference",
+    "net",
+    "train",
+    "data",
+    "seed",
+    "cluster",
+    "store",
+    "tracking",
+    "search",
+    "name",
+)
+
+MOST_ORDERS = 5040  # 7!: more stages than anyone trains, and a plan that still answers at once
+
+
+@dataclass(frozen=True)
+class _DataSection:
+    """``data`` as it is written; ``slices`` null means one a task."""
+
+    slices: int | None = None
+    val_fraction: float = 0.1
+    split_seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Names:
+    tasks: tuple[str, ...] | None
+    order: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class _Orders:
+    orders: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Seed:
+    seed: int | tuple[int, ...]
+
+
+def compose(overrides: Sequence[str], *, cwd: Path | None = None) -> RunConfig:
+    """The run that ``overrides`` describe; relative paths are taken from ``cwd``.
+
+    Raises:
+        BadInput: one sentence naming the key and what is allowed.
+    """
+    raw, recipe = compose_raw(overrides)
+    return build(raw, recipe=recipe, cwd=cwd or Path.cwd())
+
+
+def compose_raw(overrides: Sequence[str]) -> tuple[dict[str, Any], str | None]:
+    """The composed tree as plain values, and the recipe's name where one was chosen."""
+    tree = resources.folder("experiments")
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(tree)):
+            config = hydra_compose("config", list(overrides), return_hydra_config=True)
+        recipe = config.hydra.runtime.choices.get("experiment")
+        with open_dict(config):
+            del config["hydra"]
+        raw = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise override_syntax.explain(error, overrides, tree) from error
+    values = {str(key): value for key, value in cast("dict[Any, Any]", raw).items()}
+    return _said_last(values, overrides), recipe
+
+
+def _said_last(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """An ``order`` on the command line replaces a recipe's ``orders``, and the other way round."""
+    said = {override_syntax.parse(text).key_or_group for text in overrides} & {"order", "orders"}
+    if len(said) == 1:
+        values[({"order", "orders"} - said).pop()] = None
+    return values
+
+
+def build(raw: Mapping[str, Any], *, recipe: str | None, cwd: Path) -> RunConfig:
+    """Validate a composed tree.
+
+    Raises:
+        BadInput: one sentence naming the key and what is allowed.
+    """
+    for key in raw:
+        if key not in KEYS:
+            raise unknown_key(key, key, KEYS)
+    require(raw.get("search") is None, "search", raw.get("search"), "null")
+    dataset = decode(DatasetConfig, _absolute(raw, "dataset", "path", cwd), at="dataset")
+    tasks, orders, seeds = _sequences(raw, dataset)
+    net = decode(NetConfig, _absolute(raw, "net", "weights", cwd), at="net")
+    config = RunConfig(
+        name="unnamed" if raw.get("name") is None else str(raw["name"]),
+        recipe=(recipe or dataset.name).replace("/", "-"),
+        dataset=dataset,
+        tasks=tasks,
+        orders=orders,
+        method=decode_method(raw.get("method"), at="method"),
+        reference=_reference(raw.get("reference")),
+        net=with_weights_digest(net),
+        train=decode(TrainConfig, raw.get("train"), at="train"),
+        slicing=_slicing(raw.get("data"), tasks),
+        seeds=seeds,
+        cluster=decode(ClusterConfig, raw.get("cluster"), at="cluster"),
+        store=decode(StoreConfig, _absolute(raw, "store", "root", cwd), at="store"),
+        tracking=decode(TrackingConfig, raw.get("tracking"), at="tracking"),
+    )
+    if raw.get("name") is not None:
+        return config
+    return replace(config, name=f"{config.recipe}-{config.hash[:8]}")
+
+
+def with_weights_digest(net: NetConfig) -> NetConfig:
+    """``net`` with the digest of its weights file, which stands for the file in keys.
+
+    Raises:
+        BadInput: the file is missing, or is not the one ``net.weights_sha256`` names.
+    """
+    if net.weights is None:
+        require(
+            net.weights_sha256 is None,
+            "net.weights_sha256",
+            net.weights_sha256,
+            "null where net.weights is null",
+        )
+        return net
+    path = Path(net.weights)
+    require(path.is_file(), "net.weights", net.weights, "a file of encoder weights that exists")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    require(
+        net.weights_sha256 in (None, found),
+        "net.weights_sha256",
+        net.weights_sha256,
+        f"{found}, the digest of {path}",
+    )
+    return replace(net, weights_sha256=found)
+
+
+def _sequences(
+    raw: Mapping[str, Any], dataset: DatasetConfig
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[int, ...]]:
+    """Tasks, orders and seeds."""
+    seed = decode(_Seed, {"seed": raw.get("seed")}).seed
+    seeds = (seed,) if isinstance(seed, int) else seed
+    order, orders = raw.get("order"), raw.get("orders")
+    names = decode(_Names, {"tasks": raw.get("tasks"), "order": order})
+    if order is not None and orders is not None:
+        raise BadInput(
+            f"orders={orders} is not allowed together with order: leave one of them null"
+        )
+    tasks = dataset.tasks
+    for given in (names.order, names.tasks):
+        tasks = tasks if given is None else given
+    check_names(
+        "order" if names.tasks is None and names.order else "tasks", tasks, allowed=dataset.tasks
+    )
+    if orders is not None:
+        return tasks, _orders(orders, tasks, seeds), seeds
+    return tasks, (names.order or tasks,), seeds
+
+
+def _orders(
+    raw: Any, tasks: tuple[str, ...], seeds: tuple[int, ...]
+) -> tuple[tuple[str, ...], ...]:
+    """What ``orders`` means; a sample is drawn by the first seed."""
+    if isinstance(raw, str):
+        require(
+            raw != "all" or math.factorial(len(tasks)) <= MOST_ORDERS,
+            "orders",
+            raw,
+            f"sample:K where {len(tasks)} tasks have more than {MOST_ORDERS} orders",
+        )
+        return resolve_orders(raw, tasks, seeds[0] if seeds else 0)
+    require(isinstance(raw, list), "orders", raw, "all, sample:K or a list of orders")
+    orders = decode(_Orders, {"orders": raw}).orders
+    for order in orders:
+        check_names("order", order, allowed=tasks, complete=True)
+    return orders
+
+
+def _reference(raw: Any) -> MethodConfig | None:
+    """``naive``, or a mapping as ``method`` takes it."""
+    if raw is None:
+        return None
+    return decode_method({"name": raw} if isinstance(raw, str) else raw, at="reference")
+
+
+def _slicing(raw: Any, tasks: Sequence[str]) -> SlicingConfig:
+    section = decode(_DataSection, raw, at="data")
+    slices = len(tasks) if section.slices is None else section.slices
+    return SlicingConfig(slices, section.val_fraction, section.split_seed)
+
+
+def _absolute(raw: Mapping[str, Any], section: str, key: str, cwd: Path) -> Any:
+    """The section with the path under ``key`` made absolute; URIs stay as they are."""
+    values = raw.get(section)
+    if not isinstance(values, Mapping) or not isinstance(values.get(key), str):
+        return values
+    path = values[key]
+    require(bool(path), f"{section}.{key}", "''", "a path")
+    if "://" not in path:
+        path = os.path.abspath(cwd / Path(path).expanduser())
+    return {**values, key: path}

@@ -1,0 +1,149 @@
+"""Overrides in Hydra's syntax: clear errors, and overrides on settings that are already made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
+
+from had_core.decode import closest, unknown_key
+from had_core.errors import BadInput
+
+
+def parse(text: str) -> Override:
+    """One override.
+
+    Raises:
+        BadInput: it is not ``key=value``, or lists alternatives as a sweep would.
+    """
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise BadInput(
+            f"'{text}' is not a setting: write key=value, a list as [a,b], a mapping as {{a:1}}"
+        ) from error
+    if override.is_sweep_override():
+        raise BadInput(
+            f"{override.key_or_group}={_value_text(text)} is not allowed: one value, or a list "
+            "in brackets"
+        )
+    return override
+
+
+def apply(
+    raw: Mapping[str, Any],
+    overrides: Sequence[str],
+    tree: Path,
+    *,
+    allowed: Mapping[str, str],
+) -> dict[str, Any]:
+    """Plain settings with overrides on top; a group's option replaces the whole section.
+
+    Args:
+        raw: a stored run's or stage's settings.
+        tree: the folder of Hydra groups.
+        allowed: for each key that may be changed (``data``), its name in ``raw`` (``slicing``).
+
+    Raises:
+        BadInput: a key that may not be changed, or an unknown option. What the values may be is
+            for the decoder to say.
+    """
+    changed: dict[str, Any] = deepcopy(dict(raw))
+    for text in overrides:
+        override = parse(text)
+        first, *rest = override.key_or_group.split(".")
+        if first not in allowed:
+            raise unknown_key(first, first, allowed)
+        if override.type not in (OverrideType.CHANGE, OverrideType.ADD, OverrideType.FORCE_ADD):
+            raise BadInput(f"'{text}' is not allowed here: write key=value")
+        value = override.value()
+        if not rest and isinstance(value, str) and (tree / first).is_dir():
+            value = option(tree, first, value)
+        _set(changed, [allowed[first], *rest], value)
+    return changed
+
+
+def option(tree: Path, group: str, name: str) -> Any:
+    """One option of a group as plain values (``train``, ``quick``)."""
+    text = f"{group}={name}"
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(tree)):
+            config = hydra_compose("config", [text])
+    except HydraException as error:
+        raise explain(error, [text], tree) from error
+    return OmegaConf.to_container(config[group], resolve=True)
+
+
+def explain(error: Exception, overrides: Sequence[str], tree: Path) -> BadInput:
+    """Hydra's error as one sentence that names the key and what is allowed."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _unknown_option(error)
+    if isinstance(error, MissingMandatoryValue):
+        key = str(getattr(error, "full_key", "") or error).rsplit(" ", 1)[-1]
+        return BadInput(f"{key} is missing: give it a value")
+    if isinstance(error, InterpolationResolutionError):
+        return BadInput(f"{error.full_key} refers to something unknown: {_first_line(error)}")
+    try:
+        parsed = [parse(text) for text in overrides]
+    except BadInput as bad:
+        return bad
+    return _unknown_path(parsed, tree) or BadInput(
+        f"the settings are not usable: {_first_line(error)}"
+    )
+
+
+def _unknown_option(error: MissingConfigException) -> BadInput:
+    group, _, name = str(error.missing_cfg_file).rpartition("/")
+    options = sorted(error.options or ())
+    listed = ", ".join(options) or "none"
+    return BadInput(f"{group}={name} is not allowed{closest(name, options)}: {listed}")
+
+
+def _unknown_path(parsed: Sequence[Override], tree: Path) -> BadInput | None:
+    """The first override whose key the tree does not have, given the chosen options."""
+    groups = [o for o in parsed if (tree / o.key_or_group).is_dir()]
+    for override in groups:
+        if override.value() is None and override.key_or_group != "experiment":
+            names = sorted(path.stem for path in (tree / override.key_or_group).glob("*.yaml"))
+            return BadInput(f"{override.key_or_group}=null is not allowed: {', '.join(names)}")
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(tree)):
+            base = hydra_compose("config", [str(o.input_line) for o in groups])
+    except (HydraException, ValueError):
+        return None
+    known = OmegaConf.to_container(base, resolve=False)
+    for override in parsed:
+        place: Any = known
+        path = override.key_or_group.split("@")[0].split(".")
+        for depth, key in enumerate(path):
+            if not isinstance(place, Mapping) or key not in place:
+                names = list(place) if isinstance(place, Mapping) else []
+                return unknown_key(".".join(path[: depth + 1]), key, names)
+            place = place[key]
+    return None
+
+
+def _set(settings: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    place = settings
+    for key in path[:-1]:
+        if not isinstance(place.get(key), dict):
+            place[key] = {}
+        place = place[key]
+    place[path[-1]] = value
+
+
+def _value_text(text: str) -> str:
+    return text.partition("=")[2]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

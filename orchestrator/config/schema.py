@@ -1,0 +1,253 @@
+"""The settings of one run: frozen, validated, with a JSON form. Imports no Hydra and no torch."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from had_core.canonical import digest, to_plain
+from had_core.configs import NetConfig, SlicingConfig, TrainConfig, require
+from had_core.decode import decode, outside_names
+from had_core.errors import BadInput
+from had_core.methods.base import MethodConfig
+from orchestrator.config.names import check_names
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Backend(enum.Enum):
+    """What executes stages: lanes on Ray Train, or this very process."""
+
+    RAY = "ray"
+    INLINE = "inline"
+
+
+class Device(enum.Enum):
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """Size and seed of an embedded data set."""
+
+    train: int = 800
+    test: int = 200
+    height: int = 96
+    width: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("train", "test", "height", "width"):
+            value = getattr(self, name)
+            require(value >= 1, f"dataset.build.{name}", value, "1 or more")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """A folder of shards.
+
+    Attributes:
+        path: where it lies, absolute. It decides nothing: keys hold the data's fingerprint.
+        tasks: the tasks it offers.
+        build: how to build it where ``path`` does not exist; None for imported data.
+    """
+
+    name: str
+    path: str = field(metadata={"key": False})
+    tasks: tuple[str, ...]
+    build: BuildConfig | None = None
+
+    def __post_init__(self) -> None:
+        check_names("dataset.tasks", self.tasks)
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """What a run may use. Only ``workers`` can decide a result (norm ``batch``).
+
+    Attributes:
+        address: of a running Ray cluster; None starts a local one for the run.
+        lanes: stages that run at the same time.
+        workers: data-parallel workers of a lane; the global batch is split over them.
+        threads: CPU threads of one worker; None shares out the machine's.
+    """
+
+    backend: Backend = field(default=Backend.RAY, metadata={"key": False})
+    address: str | None = field(default=None, metadata={"key": False})
+    lanes: int = field(default=1, metadata={"key": False})
+    workers: int = 1
+    threads: int | None = field(default=None, metadata={"key": False})
+    device: Device = field(default=Device.CPU, metadata={"key": False})
+
+    def __post_init__(self) -> None:
+        require(self.lanes >= 1, "cluster.lanes", self.lanes, "1 or more")
+        require(self.workers >= 1, "cluster.workers", self.workers, "1 or more")
+        require(
+            self.threads is None or self.threads >= 1,
+            "cluster.threads",
+            self.threads,
+            "1 or more, or null",
+        )
+        if self.backend is Backend.INLINE:
+            require(self.workers == 1, "cluster.workers", self.workers, "1 with backend inline")
+            require(self.lanes == 1, "cluster.lanes", self.lanes, "1 with backend inline")
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """Where sealed stages lie: an absolute folder or a URI."""
+
+    root: str
+
+    @property
+    def is_uri(self) -> bool:
+        return "://" in self.root
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """MLflow.
+
+    Attributes:
+        uri: None is a sqlite file in the store's folder.
+        experiment: None is the recipe's name.
+    """
+
+    enabled: bool = True
+    uri: str | None = None
+    experiment: str | None = None
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything one run is told.
+
+    Attributes:
+        name: name of the run, unique in a store.
+        recipe: the experiment it came from; the data set's name where there was none.
+        tasks: the tasks to learn.
+        orders: permutations of ``tasks``; each is one sequence for each seed.
+        reference: the method Delta_m refers to, run as well; None for no reference.
+        slicing: which training images a stage sees.
+    """
+
+    name: str = field(metadata={"key": False})
+    recipe: str = field(metadata={"key": False})
+    dataset: DatasetConfig
+    tasks: tuple[str, ...]
+    orders: tuple[tuple[str, ...], ...]
+    method: MethodConfig
+    reference: MethodConfig | None
+    net: NetConfig
+    train: TrainConfig
+    slicing: SlicingConfig
+    seeds: tuple[int, ...]
+    cluster: ClusterConfig
+    store: StoreConfig = field(metadata={"key": False})
+    tracking: TrackingConfig = field(metadata={"key": False})
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise BadInput(
+                f"name={self.name} is not allowed: up to 100 letters, digits, '.', '_' and '-', "
+                "beginning with a letter or digit"
+            )
+        _check_tasks(self)
+        _check_method(self)
+        _check_sizes(self)
+
+    @property
+    def methods(self) -> tuple[MethodConfig, ...]:
+        """The reference first, where there is one, then the method."""
+        if self.reference is None or self.reference == self.method:
+            return (self.method,)
+        return (self.reference, self.method)
+
+    @property
+    def experiment(self) -> str:
+        """Name of the MLflow experiment."""
+        return self.tracking.experiment or self.recipe
+
+    @property
+    def tracking_uri(self) -> str | None:
+        """Where MLflow's data goes; None where tracking is off."""
+        if not self.tracking.enabled:
+            return None
+        if self.tracking.uri is None and self.store.is_uri:
+            raise BadInput(
+                f"tracking.uri is missing: a store at {self.store.root} needs the URI of an MLflow "
+                "server, or tracking=off"
+            )
+        return self.tracking.uri or f"sqlite:///{self.store.root}/mlflow.db"
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what can decide a result: no names, paths, tracking or placement."""
+        return digest(_with_names(self, to_plain(self, for_key=True)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values from which ``from_json`` makes an equal config."""
+        return _with_names(self, to_plain(self))
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> RunConfig:
+        """Raises BadInput for anything ``to_json`` would not write."""
+        return decode(cls, raw)
+
+    def at(self, store: StoreConfig) -> RunConfig:
+        """The same run over the same store lying somewhere else."""
+        return replace(self, store=store)
+
+
+def _with_names(config: RunConfig, raw: dict[str, Any]) -> dict[str, Any]:
+    """A method's name is its class's, so ``to_plain`` does not see it."""
+    for key, method in (("method", config.method), ("reference", config.reference)):
+        if method is not None:
+            raw[key] = {"name": method.name, **raw[key]}
+    return raw
+
+
+def _check_tasks(config: RunConfig) -> None:
+    check_names("tasks", config.tasks, allowed=config.dataset.tasks)
+    require(bool(config.orders), "orders", "[]", "one order or more")
+    for order in config.orders:
+        check_names("order", order, allowed=config.tasks, complete=True)
+    require(len(set(config.orders)) == len(config.orders), "orders", "...", "no order twice")
+    require(bool(config.seeds), "seed", "[]", "one seed or more")
+    require(len(set(config.seeds)) == len(config.seeds), "seed", list(config.seeds), "none twice")
+
+
+def _check_method(config: RunConfig) -> None:
+    """Weights by task name must name tasks, and name all that become old."""
+    for method in config.methods:
+        for key, settable in outside_names(type(method)).items():
+            value = getattr(method, settable.name)
+            if isinstance(value, Mapping):
+                check_names(f"method.{key}", tuple(value), allowed=config.tasks)
+        for order in config.orders:
+            for k in range(len(order)):
+                method.effective(order[:k])
+
+
+def _check_sizes(config: RunConfig) -> None:
+    slices, batch, workers = (
+        config.slicing.slices,
+        config.train.batch_size,
+        config.cluster.workers,
+    )
+    require(
+        slices >= len(config.tasks),
+        "data.slices",
+        slices,
+        f"{len(config.tasks)} or more, one for each of the tasks",
+    )
+    require(
+        batch % workers == 0,
+        "train.batch_size",
+        batch,
+        f"a multiple of cluster.workers={workers}, which it is split over",
+    )
