@@ -61,12 +61,12 @@ _ENCODER = json.JSONEncoder(
 
 def digest(value: Any) -> str:
     """SHA-256 of the canonical form, 64 hexadecimal digits."""
-    return digest_plain(to_plain(value))
+    return digest_text(canonical_json(value))
 
 
-def digest_plain(plain: Any) -> str:
-    """``digest`` of what ``to_plain`` gave, without walking it again."""
-    return hashlib.sha256(_ENCODER.encode(plain).encode("ascii")).hexdigest()
+def digest_text(text: str) -> str:
+    """``digest`` of a value whose canonical JSON is known already."""
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def derive_seed(*parts: Any) -> int:

@@ -66,7 +66,10 @@ class MethodConfig(abc.ABC):
 
     @abc.abstractmethod
     def effective(self, old_tasks: Sequence[str]) -> MethodConfig:
-        """The simplest config that trains the same weights after ``old_tasks``."""
+        """The simplest config that trains the same weights after ``old_tasks``.
+
+        Which tasks are old decides it, not their order.
+        """
 
     @abc.abstractmethod
     def build(self) -> Method:

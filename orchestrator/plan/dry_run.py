@@ -8,6 +8,7 @@ from typing import Any
 
 from had_core.canonical import to_plain
 from orchestrator.plan.artifacts import ArtifactKind
+from orchestrator.plan.bulk import no_collection
 from orchestrator.plan.specs import EvalSpec
 from orchestrator.plan.tree import PrefixTree, StageNode
 
@@ -66,7 +67,8 @@ class DryRun:
 
 def dry_run(tree: PrefixTree, is_sealed: IsSealed) -> DryRun:
     """Ask the store for every stage once; parents come before children."""
-    rows = tuple(_row(node, is_sealed) for node in tree)
+    with no_collection():
+        rows = tuple(_row(node, is_sealed) for node in tree)
     cached = sum(row.cached for row in rows)
     return DryRun(
         rows=rows,

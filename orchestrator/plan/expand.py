@@ -9,6 +9,7 @@ from had_core.configs import NetConfig, Norm, SlicingConfig, TrainConfig, requir
 from had_core.errors import BadInput
 from had_core.fit_config import FitConfig
 from had_core.methods.base import MethodConfig, StageShape
+from orchestrator.plan.bulk import no_collection
 from orchestrator.plan.specs import EvalSpec, FitSpec, MemorySpec, SequenceSpec, StageSpec
 
 # The data set's split that each evaluation split takes its images from.
@@ -73,11 +74,12 @@ def _check_order(order: tuple[str, ...], slicing: SlicingConfig) -> None:
 def expand(request: PlanRequest) -> tuple[SequenceSpec, ...]:
     """One sequence for every order and seed; orders vary fastest."""
     stages = _Stages(request)
-    return tuple(
-        SequenceSpec(request.method.name, order, seed, stages.of(order, seed))
-        for seed in request.seeds
-        for order in request.orders
-    )
+    with no_collection():
+        return tuple(
+            SequenceSpec(request.method.name, order, seed, stages.of(order, seed))
+            for seed in request.seeds
+            for order in request.orders
+        )
 
 
 class _Stages:
@@ -86,6 +88,7 @@ class _Stages:
     def __init__(self, request: PlanRequest) -> None:
         self._request = request
         self._made: dict[tuple[object, ...], StageSpec] = {}
+        self._methods: dict[frozenset[str], MethodConfig] = {}
 
     def of(self, order: tuple[str, ...], seed: int) -> tuple[StageSpec, ...]:
         stages: list[StageSpec] = []
@@ -101,8 +104,7 @@ class _Stages:
 
     def _make(self, shape: StageShape, parent: StageSpec | None, seed: int) -> StageSpec:
         request = self._request
-        new = set(shape.new_tasks)
-        method = request.method.effective([task for task in shape.tasks if task not in new])
+        method = self._effective(shape)
         before = parent.memory if parent else None
         fit = FitSpec(
             parent=parent.fit if parent else None,
@@ -126,6 +128,15 @@ class _Stages:
             for split in request.eval_splits
         )
         return StageSpec(fit, evals, memory, shape.row)
+
+    def _effective(self, shape: StageShape) -> MethodConfig:
+        """The method at this stage; which tasks are old decides it, not their order."""
+        new = shape.new_tasks
+        old = [task for task in shape.tasks if task not in new]
+        known = frozenset(old)
+        if known not in self._methods:
+            self._methods[known] = self._request.method.effective(sorted(old))
+        return self._methods[known]
 
 
 def _worker_batch(request: PlanRequest, method: MethodConfig) -> int | None:

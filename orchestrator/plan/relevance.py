@@ -1,52 +1,83 @@
-"""What of a fit's settings can matter, as plain values: the part of a key that is not lineage.
+"""What of a fit's settings can matter, in canonical form: the part of a key that is not lineage.
 
 A setting without effect at this stage is left out, so that two stages that train the same weights
 share them. Whatever is left out here must be without effect in ``had_core.stage``; the key
 mutation test holds the two together.
+
+Settings are turned into text once and remembered: a plan may hold 100,000 stages.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from typing import Any
 
-from had_core.canonical import to_plain
-from had_core.configs import NetConfig, Optimizer, TeacherCache
+from had_core.canonical import canonical_json, to_plain
+from had_core.configs import NetConfig, Optimizer, TeacherCache, TrainConfig
 from had_core.errors import BadInput
 from had_core.fit_config import FitConfig
 from had_core.methods.base import MethodConfig
 
+_METHODS_REMEMBERED = 4096
+# The method is kept beside its text, so that its id stays its own.
+_METHOD_TEXTS: dict[int, tuple[MethodConfig, str]] = {}
 
-def config_fields(config: FitConfig) -> dict[str, Any]:
-    """The settings that decide the fit, by name. Sub-dicts are shared: do not change them."""
-    fields = {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
-    fields["method"] = method_fields(config.method)
-    fields["train"] = _train_fields(config)
+
+def config_texts(config: FitConfig) -> dict[str, str]:
+    """The settings that decide the fit: name -> canonical JSON."""
     _require_digest(config.net)
-    return fields
+    texts = {name: text_of(getattr(config, name)) for name in _plainly_keyed()}
+    texts["method"] = method_text(config.method)
+    old = config.old_tasks
+    texts["train"] = _train_text(config.train, not old, bool(config.method.distilled(old)))
+    return texts
 
 
-def method_fields(method: MethodConfig) -> dict[str, Any]:
-    """A method's settings with its name, which picks the class."""
-    return {"name": method.name, **_plain(method)}
+def method_text(method: MethodConfig) -> str:
+    """A method's settings with its name, which picks the class.
+
+    Remembered by identity: a method that holds one weight a task has no hash, and the stages of a
+    plan share their method objects.
+    """
+    known = _METHOD_TEXTS.get(id(method))
+    if known is None or known[0] is not method:
+        if len(_METHOD_TEXTS) >= _METHODS_REMEMBERED:
+            _METHOD_TEXTS.clear()
+        text = canonical_json({"name": method.name, **to_plain(method, for_key=True)})
+        known = _METHOD_TEXTS[id(method)] = (method, text)
+    return known[1]
 
 
-def _train_fields(config: FitConfig) -> dict[str, Any]:
+def object_text(members: Mapping[str, str]) -> str:
+    """The canonical JSON object with these members, whose values are canonical JSON already."""
+    return "{" + ",".join([f'"{name}":{members[name]}' for name in sorted(members)]) + "}"
+
+
+@cache
+def _plainly_keyed() -> tuple[str, ...]:
+    """Every field of FitConfig without a rule of its own, so that a new one is never forgotten."""
+    names = (f.name for f in dataclasses.fields(FitConfig) if f.metadata.get("key") is not False)
+    return tuple(name for name in names if name not in ("method", "train"))
+
+
+@lru_cache(maxsize=1024)
+def _train_text(train: TrainConfig, first: bool, distils: bool) -> str:
     """Without momentum under Adam, frozen norms at stage 1, the cache of a teacher not asked.
 
     A float32 cache equals no cache up to rounding, so ``off`` counts as ``float32``.
     """
-    fields, old = dict(_plain(config.train)), config.old_tasks
-    if config.train.optimizer is Optimizer.ADAM:
+    fields = to_plain(train, for_key=True)
+    if train.optimizer is Optimizer.ADAM:
         del fields["momentum"]
-    if not old:
+    if first:
         del fields["freeze_bn"]
-    if not config.method.distilled(old):
+    if not distils:
         del fields["teacher_cache"]
-    elif config.train.teacher_cache is TeacherCache.OFF:
+    elif train.teacher_cache is TeacherCache.OFF:
         fields["teacher_cache"] = TeacherCache.FLOAT32.value
-    return fields
+    return canonical_json(fields)
 
 
 def _require_digest(net: NetConfig) -> None:
@@ -58,17 +89,13 @@ def _require_digest(net: NetConfig) -> None:
         )
 
 
-def _plain(value: Any) -> Any:
-    """``to_plain`` for keys, remembered for settings that many stages share."""
-    if not dataclasses.is_dataclass(value):
-        return to_plain(value, for_key=True)
-    hashable: Any = value
-    try:
-        return _remembered(hashable)
-    except TypeError:  # not hashable: one weight a task
-        return to_plain(value, for_key=True)
+def text_of(value: Any) -> str:
+    """Canonical JSON; tuples item by item, because their items recur and they do not."""
+    if type(value) is tuple:
+        return "[" + ",".join([_item_text(item) for item in value]) + "]"
+    return _item_text(value)
 
 
-@lru_cache(maxsize=1024)
-def _remembered(value: Any) -> Any:
-    return to_plain(value, for_key=True)
+@lru_cache(maxsize=4096, typed=True)
+def _item_text(value: Any) -> str:
+    return canonical_json(to_plain(value, for_key=True))

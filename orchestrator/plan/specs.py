@@ -13,20 +13,25 @@ records the version it was made with, so that an old manifest still explains its
 
 from __future__ import annotations
 
-import copy
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from had_core.canonical import digest, digest_plain
+from had_core.canonical import digest_text
 from had_core.fit_config import FitConfig
 from had_core.methods.base import MethodConfig
-from orchestrator.plan.relevance import config_fields, method_fields
+from orchestrator.plan.relevance import config_texts, method_text, object_text, text_of
 
 FIT_VERSION = 1
 MEMORY_VERSION = 1
 EVAL_VERSION = 1
+
+
+def _quoted(spec: FitSpec | MemorySpec | None) -> str:
+    """Another spec's key as JSON."""
+    return f'"{spec.key}"' if spec else "null"
 
 
 @dataclass(frozen=True)
@@ -50,21 +55,22 @@ class FitSpec:
 
     @cached_property
     def key(self) -> str:
-        return digest_plain(self._fields())
+        return digest_text(self._text())
 
     def key_fields(self) -> dict[str, Any]:
-        """The canonical dict that is hashed; ``explain`` compares two of them."""
-        return copy.deepcopy(self._fields())
+        """What is hashed, as a dict; ``explain`` compares two of them."""
+        fields: dict[str, Any] = json.loads(self._text())
+        return fields
 
-    def _fields(self) -> dict[str, Any]:
-        return {
-            "version": self.version,
-            "parent": self.parent.key if self.parent else None,
-            "parent_memory": self.parent_memory.key if self.parent_memory else None,
-            "data": self.data_fingerprint,
-            "worker_batch": self.worker_batch,
-            **config_fields(self.config),
-        }
+    def _text(self) -> str:
+        """The canonical JSON that is hashed, put together from remembered parts."""
+        members = config_texts(self.config)
+        members["version"] = text_of(self.version)
+        members["parent"] = _quoted(self.parent)
+        members["parent_memory"] = _quoted(self.parent_memory)
+        members["data"] = text_of(self.data_fingerprint)
+        members["worker_batch"] = text_of(self.worker_batch)
+        return object_text(members)
 
     def lineage(self) -> tuple[FitSpec, ...]:
         """Its ancestors, oldest first, and itself."""
@@ -103,14 +109,13 @@ class MemorySpec:
 
     @cached_property
     def key(self) -> str:
-        return digest(
-            {
-                "version": self.version,
-                "fit": self.fit.key,
-                "parent": self.parent.key if self.parent else None,
-                "method": method_fields(self.method),
-            }
-        )
+        members = {
+            "version": text_of(self.version),
+            "fit": _quoted(self.fit),
+            "parent": _quoted(self.parent),
+            "method": method_text(self.method),
+        }
+        return digest_text(object_text(members))
 
 
 @dataclass(frozen=True)
@@ -129,14 +134,13 @@ class EvalSpec:
 
     @cached_property
     def key(self) -> str:
-        return digest_plain(
-            {
-                "version": self.version,
-                "fit": self.fit.key,
-                "images": self.split_fingerprint,
-                "held_out": self.split == "val",
-            }
-        )
+        members = {
+            "version": text_of(self.version),
+            "fit": _quoted(self.fit),
+            "images": text_of(self.split_fingerprint),
+            "held_out": text_of(self.split == "val"),
+        }
+        return digest_text(object_text(members))
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
+from orchestrator.plan.bulk import no_collection
 from orchestrator.plan.specs import EvalSpec, FitSpec, MemorySpec, SequenceSpec, StageSpec
 
 
@@ -63,6 +64,11 @@ class PrefixTree:
 
     @classmethod
     def of(cls, sequences: Sequence[SequenceSpec]) -> PrefixTree:
+        with no_collection():
+            return cls._of(sequences)
+
+    @classmethod
+    def _of(cls, sequences: Sequence[SequenceSpec]) -> PrefixTree:
         gathered = _gather(sequences)
         order = sorted(gathered, key=lambda key: gathered[key].depth)  # stable
         children: dict[str, list[str]] = {key: [] for key in order}
