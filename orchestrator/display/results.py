@@ -1,0 +1,157 @@
+"""What a finished command has to show: frozen values with a JSON form (keys in docs/json.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from had_core.canonical import to_plain
+from had_core.tasks import DenseTask, MetricSpec
+
+Row = Mapping[str, Mapping[str, float | None]]
+"""One row of R: task -> metric -> value; None where a value is not defined."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """One stage of a sequence.
+
+    Attributes:
+        key: key of its fit.
+        tasks: the tasks it learned.
+        position: 1-based row of R that it filled.
+        reused: whether this run found it sealed instead of training it.
+        seconds: wall time of its training, 0 where it was reused.
+    """
+
+    key: str
+    tasks: tuple[str, ...]
+    position: int
+    reused: bool
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class SequenceResult:
+    """One method over one order with one seed.
+
+    Attributes:
+        r_matrix: row i holds every task's test metrics after stage i + 1; tasks learned so far.
+        delta_m_pct: Delta_m of the last row against the reference's, percent; None without one.
+        floored: ``task/metric`` where the reference was so near 0 that the constant prediction's
+            score took its place in the denominator.
+        forgetting: relative, oriented, mean over the old tasks; None for a single row.
+        bwt: backward transfer; None for a single row.
+        mean_rank: over all task metrics, among the run's methods in this order and seed; None
+            where there is only one.
+    """
+
+    method: str
+    order: tuple[str, ...]
+    seed: int
+    r_matrix: tuple[Row, ...]
+    stages: tuple[StageResult, ...] = ()
+    delta_m_pct: float | None = None
+    floored: tuple[str, ...] = ()
+    forgetting: float | None = None
+    bwt: float | None = None
+    mean_rank: float | None = None
+
+
+@dataclass(frozen=True)
+class StageFailure:
+    """A stage that could not be trained, and so neither its successors.
+
+    Attributes:
+        traceback: the worker's own, empty where there is none.
+    """
+
+    key: str
+    method: str
+    tasks: tuple[str, ...]
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished ``had run`` or ``had resume``.
+
+    Attributes:
+        metrics: for every task its metrics in order; the first is the headline.
+        reference: the method Delta_m refers to.
+        store: where the sealed stages lie.
+        tracking_uri: where MLflow's data lies, None where tracking is off.
+        stages_trained: different stages this run trained; stages_reused: that it found sealed.
+        seconds: wall time of the command.
+    """
+
+    name: str
+    recipe: str
+    metrics: Mapping[str, tuple[MetricSpec, ...]]
+    sequences: tuple[SequenceResult, ...]
+    store: str
+    reference: str | None = None
+    tracking_uri: str | None = None
+    stages_trained: int = 0
+    stages_reused: int = 0
+    failures: tuple[StageFailure, ...] = field(default=())
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """A finished ``had plan``: the dry run and what it was asked about.
+
+    Attributes:
+        plan: ``orchestrator.plan.DryRun.to_json()``.
+    """
+
+    name: str
+    recipe: str
+    store: str
+    plan: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "recipe": self.recipe, "store": self.store, **self.plan}
+
+
+@dataclass(frozen=True)
+class RerunResult:
+    """A finished ``had rerun``.
+
+    Attributes:
+        key: the stage asked for; new_key: the one trained, the same without overrides.
+        reproduced: whether the weights came out bit for bit as sealed; None with overrides.
+        difference: largest absolute difference of a weight, where ``reproduced`` is false.
+        same_numerics: whether this machine is of the numerics class of the sealed stage, within
+            which weights are the same bit for bit; None with overrides.
+        row: the R row of the rerun.
+        sealed_row: the R row in the store, None with overrides.
+    """
+
+    key: str
+    new_key: str
+    tasks: tuple[str, ...]
+    metrics: Mapping[str, tuple[MetricSpec, ...]]
+    row: Row
+    store: str
+    reproduced: bool | None = None
+    difference: float | None = None
+    same_numerics: bool | None = None
+    sealed_row: Row | None = None
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
+
+def metrics_of(tasks: tuple[DenseTask, ...]) -> dict[str, tuple[MetricSpec, ...]]:
+    """The ``metrics`` of a result."""
+    return {task.name: task.metrics for task in tasks}

@@ -1,0 +1,210 @@
+"""Results as rich tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from had_core.tasks import Direction, MetricSpec
+from orchestrator.display.results import (
+    PlanResult,
+    RerunResult,
+    Row,
+    RunResult,
+    SequenceResult,
+)
+from orchestrator.display.summary import Spread, summarise
+
+MOST_MATRICES = 6
+_ARROWS = {Direction.UP: "↑", Direction.DOWN: "↓"}
+
+
+def run_tables(result: RunResult) -> RenderableType:
+    """R of every sequence (of a few), the closing table, failures, and what sharing saved."""
+    parts: list[RenderableType] = []
+    shown = result.sequences[:MOST_MATRICES]
+    for sequence in shown:
+        parts += [r_table(sequence, result.metrics), Text()]
+    if len(result.sequences) > len(shown):
+        more = len(result.sequences) - len(shown)
+        parts += [Text(f"{more} more sequences: see --json or the UI", style="dim"), Text()]
+    parts.append(closing_table(result))
+    floored = sorted({name for s in result.sequences for name in s.floored})
+    if floored:
+        parts.append(
+            Text(
+                f"Δm: the reference's {', '.join(floored)} is near 0; the score of the constant "
+                "prediction is the denominator there",
+                style="dim",
+            )
+        )
+    for failure in result.failures:
+        where = f"{failure.method}: {', '.join(failure.tasks)}"
+        parts.append(
+            Text(f"failed  {failure.key[:12]} ({where}): {failure.message}", style="bold red")
+        )
+    total = result.stages_trained + result.stages_reused
+    parts.append(
+        Text(
+            f"{total} stages: {result.stages_trained} trained, {result.stages_reused} reused, "
+            f"{duration(result.seconds)}"
+        )
+    )
+    return Group(*parts)
+
+
+def r_table(sequence: SequenceResult, metrics: Mapping[str, Sequence[MetricSpec]]) -> Table:
+    """The R matrix: a row a stage, the headline metric of every task."""
+    learned = [task for task in sequence.order if task in metrics]
+    table = _table(f"{sequence.method}: {' → '.join(sequence.order)}, seed {sequence.seed}")
+    table.add_column("after stage")
+    for task in learned:
+        table.add_column(_metric_title(task, metrics[task][0]), justify="right")
+    for i, row in enumerate(sequence.r_matrix):
+        cells = [
+            _number(row.get(task, {}).get(metrics[task][0].name)) if task in row else ""
+            for task in learned
+        ]
+        new = sequence.stages[i].tasks if i < len(sequence.stages) else sequence.order[i : i + 1]
+        table.add_row(f"{i + 1} {', '.join(new)}", *cells)
+    return table
+
+
+def closing_table(result: RunResult) -> Table:
+    """Methods by metrics after the last stage; mean ± deviation over orders and seeds."""
+    table = _table("after the last stage")
+    table.add_column("method")
+    for task, metrics in result.metrics.items():
+        for metric in metrics[:2]:
+            table.add_column(_metric_title(task, metric), justify="right")
+    table.add_column("forgetting ↓", justify="right")
+    if result.reference is not None:
+        table.add_column(f"Δm vs {result.reference} ↑", justify="right")
+    summaries = summarise(result)
+    ranked = any(summary.mean_rank for summary in summaries)
+    if ranked:
+        table.add_column("mean rank ↓", justify="right")
+    for summary in summaries:
+        cells = [
+            _spread(summary.final[task][metric.name])
+            for task, metrics in result.metrics.items()
+            for metric in metrics[:2]
+        ]
+        cells.append(_spread(summary.forgetting, percent=100.0))
+        if result.reference is not None:
+            cells.append(_spread(summary.delta_m_pct, percent=1.0, signed=True))
+        if ranked:
+            cells.append(_spread(summary.mean_rank))
+        table.add_row(summary.method, *cells)
+    return table
+
+
+def plan_table(result: PlanResult) -> RenderableType:
+    """Each stage as cached or to train, and what sharing saves."""
+    plan = result.plan
+    table = _table(result.name)
+    for title in ("stage", "after", "key", "state", "sequences"):
+        table.add_column(title, justify="right" if title == "sequences" else "left")
+    for row in plan["rows"]:
+        table.add_row(*_plan_row(row))
+    saved = plan["stages_wanted"] - plan["unique"]
+    return Group(
+        table,
+        Text(
+            f"{plan['sequences']} sequences want {plan['stages_wanted']} stages; sharing leaves "
+            f"{plan['unique']} ({saved} saved): {plan['cached']} cached, {plan['to_train']} to "
+            f"train, {plan['to_evaluate']} to evaluate"
+        ),
+    )
+
+
+def _plan_row(row: Mapping[str, Any]) -> Iterator[RenderableType]:
+    if not row["cached"]:
+        state = Text("train", style="yellow")
+    elif row["to_evaluate"]:
+        state = Text("evaluate", style="cyan")
+    else:
+        state = Text("cached", style="green")
+    yield row["stage"]
+    yield " → ".join(row["tasks"][:-1]) or "-"
+    yield row["key"][:12]
+    yield state
+    yield str(row["sequences"])
+
+
+def rerun_tables(result: RerunResult) -> RenderableType:
+    """The row that came out beside the sealed one, and whether the weights are the same."""
+    table = _table(f"stage {result.new_key[:12]}: {', '.join(result.tasks)}")
+    table.add_column("metric")
+    table.add_column("rerun", justify="right")
+    if result.sealed_row is not None:
+        table.add_column("sealed", justify="right")
+    for task, values in result.row.items():
+        for metric in result.metrics[task]:
+            cells = [_number(values.get(metric.name))]
+            if result.sealed_row is not None:
+                cells.append(_number(_cell(result.sealed_row, task, metric.name)))
+            table.add_row(_metric_title(task, metric), *cells)
+    return Group(table, _verdict(result))
+
+
+def _verdict(result: RerunResult) -> Text:
+    if result.reproduced is None:
+        return Text(f"a new stage beside {result.key[:12]}: {result.new_key}")
+    if result.reproduced:
+        return Text("reproduced: the weights are the same bit for bit", style="green")
+    if result.same_numerics is False:
+        return Text(
+            "the weights differ by at most "
+            f"{result.difference:.3g}: sealed with other workers, threads, device or versions, "
+            "where equality is up to rounding",
+            style="yellow",
+        )
+    return Text(
+        f"NOT reproduced: the weights differ by at most {result.difference:.3g}", style="bold red"
+    )
+
+
+def duration(seconds: float) -> str:
+    """``9.4 s``, ``2:07 min`` or ``1:02:03 h``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d} h" if hours else f"{minutes}:{rest:02d} min"
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+
+
+def _metric_title(task: str, metric: MetricSpec) -> str:
+    unit = f" {metric.unit}" if metric.unit else ""
+    return f"{task}\n{metric.name}{unit} {_ARROWS[metric.direction]}"
+
+
+def _cell(row: Row, task: str, metric: str) -> float | None:
+    return row.get(task, {}).get(metric)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def _spread(spread: Spread | None, *, percent: float | None = None, signed: bool = False) -> str:
+    """``0.412 ± 0.010``; with ``percent`` the values times it, as percent."""
+    if spread is None:
+        return "-"
+    if percent is None:
+        text = _number(spread.mean)
+        return text if spread.std is None else f"{text} ± {_number(spread.std)}"
+    sign = "+" if signed else ""
+    text = f"{spread.mean * percent:{sign}.1f}"
+    return f"{text} %" if spread.std is None else f"{text} ± {spread.std * percent:.1f} %"
