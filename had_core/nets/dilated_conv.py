@@ -75,7 +75,7 @@ def dilated_conv2d(x_BCHW: Tensor, weight_OI33: Tensor, dilation: int) -> Tensor
     if torch.is_autocast_enabled("cpu"):  # a custom Function is not autocast
         dtype = torch.get_autocast_dtype("cpu")
         x_BCHW, kernel = x_BCHW.to(dtype), kernel.to(dtype)
-    out: Tensor = _TapwiseConv.apply(x_BCHW, kernel, dilation)
+    out: Tensor = _TapwiseConv.apply(x_BCHW, kernel, dilation)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -126,7 +126,7 @@ class _TapwiseConv(torch.autograd.Function):
         return _conv(x, kernel, dilation)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, kernel = ctx.saved_tensors
         dilation: int = ctx.dilation

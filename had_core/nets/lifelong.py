@@ -17,8 +17,9 @@ from had_core.configs import NetConfig
 from had_core.errors import BadInput
 from had_core.nets.aspp import AsppHead
 from had_core.nets.init import initialise
-from had_core.nets.norms import Reducer, freeze_norms, set_parallel
+from had_core.nets.norms import freeze_norms, set_parallel
 from had_core.nets.resnet import ResNet
+from had_core.parallel import Parallel
 from had_core.tasks import DenseTask
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -74,7 +75,7 @@ class LifelongNet(nn.Module):
         self._tasks = (*self._tasks, task)
         return head
 
-    def set_parallel(self, parallel: Reducer) -> None:
+    def set_parallel(self, parallel: Parallel) -> None:
         """Share the statistics of norm ``sync`` over the ranks of ``parallel``; call after grow."""
         set_parallel(self, parallel)
 

@@ -14,7 +14,7 @@ Computed in float32 under autocast (statistics) with outputs in the input's type
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,21 +23,10 @@ from torch.nn import functional as F
 
 from had_core.configs import Norm
 from had_core.errors import BadInput
+from had_core.parallel import Parallel
 
 EPS = 1e-5
 MOMENTUM = 0.1
-
-
-class Reducer(Protocol):
-    """The part of ``had_core.parallel.Parallel`` that SYNC needs."""
-
-    @property
-    def rank(self) -> int: ...
-    @property
-    def world_size(self) -> int: ...
-    def all_reduce_sum(self, tensor: Tensor) -> None:
-        """Sum over ranks, in place."""
-        ...
 
 
 class BatchNorm(nn.Module):
@@ -88,7 +77,7 @@ class SyncNorm(BatchNorm):
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
-        self.parallel: Reducer | None = None
+        self.parallel: Parallel | None = None
 
     def _normalise(self, x: Tensor) -> Tensor:
         if self.parallel is None or self.parallel.world_size == 1:
@@ -98,9 +87,8 @@ class SyncNorm(BatchNorm):
         with torch.no_grad():
             self.running_mean.lerp_(mean, MOMENTUM)
             self.running_var.lerp_(var * (count / (count - 1)), MOMENTUM)
-        out: Tensor = _SyncNormFunction.apply(
-            x, self.weight, self.bias, mean, var, count, self.parallel
-        )
+        args = (x, self.weight, self.bias, mean, var, count, self.parallel)
+        out: Tensor = _SyncNormFunction.apply(*args)  # type: ignore[no-untyped-call]
         return out
 
 
@@ -143,7 +131,7 @@ def freeze_norms(module: nn.Module) -> None:
             layer.freeze()
 
 
-def set_parallel(module: nn.Module, parallel: Reducer) -> None:
+def set_parallel(module: nn.Module, parallel: Parallel) -> None:
     """Tell every SYNC layer of ``module`` whom it shares its batch with."""
     for layer in module.modules():
         if isinstance(layer, SyncNorm):
@@ -159,7 +147,7 @@ def require_two_values(count: int, norm: str) -> None:
         )
 
 
-def gather_rows(values: Tensor, parallel: Reducer) -> Tensor:
+def gather_rows(values: Tensor, parallel: Parallel) -> Tensor:
     """Every rank's ``values`` as ``[world_size, ...]``.
 
     Each rank fills its own row of zeros, so the reduction adds zeros only: the rows are exact and
@@ -171,7 +159,7 @@ def gather_rows(values: Tensor, parallel: Reducer) -> Tensor:
     return rows
 
 
-def global_moments(x_BCHW: Tensor, parallel: Reducer) -> tuple[Tensor, Tensor, int]:
+def global_moments(x_BCHW: Tensor, parallel: Parallel) -> tuple[Tensor, Tensor, int]:
     """Mean and biased variance ``[C]`` over the global batch, and values a channel.
 
     Ranks are merged by count with the parallel-variance formula (Chan, Golub, LeVeque 1979).
@@ -202,9 +190,14 @@ class _SyncNormFunction(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        *inputs: Any,  # x, weight, bias, mean, var, count, parallel
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        *group: Any,  # values a channel over all ranks, and the ranks
     ) -> Tensor:
-        x, weight, bias, mean, var, ctx.count, ctx.parallel = inputs
+        ctx.count, ctx.parallel = group
         inverse_std = (var + EPS).rsqrt()
         ctx.save_for_backward(x, weight, mean, inverse_std)
         scale = weight * inverse_std
@@ -212,7 +205,7 @@ class _SyncNormFunction(torch.autograd.Function):
         return out.to(x.dtype)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse_std = ctx.saved_tensors
         grad_wide = grad.to(mean.dtype)
