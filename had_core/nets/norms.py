@@ -14,7 +14,7 @@ Computed in float32 under autocast (statistics) with outputs in the input's type
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ MOMENTUM = 0.1
 class BatchNorm(nn.Module):
     """Batch normalisation of ``[B,C,H,W]`` with parameter and buffer names of torch's own."""
 
+    norm: ClassVar[Norm] = Norm.BATCH
     weight: Tensor
     bias: Tensor
     running_mean: Tensor
@@ -61,7 +62,7 @@ class BatchNorm(nn.Module):
 
     def _normalise(self, x: Tensor) -> Tensor:
         """By the statistics of the batch, which are also blended into the stored ones."""
-        require_two_values(x.numel() // x.shape[1], "batch")
+        require_two_values(x.numel() // x.shape[1], self.norm)
         stats = (self.running_mean, self.running_var)
         return F.batch_norm(
             x, *stats, self.weight, self.bias, training=True, momentum=MOMENTUM, eps=EPS
@@ -75,6 +76,8 @@ class SyncNorm(BatchNorm):
     often, forward and backward; ranks may hold different numbers of images, also none.
     """
 
+    norm: ClassVar[Norm] = Norm.SYNC
+
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.parallel: Parallel | None = None
@@ -83,7 +86,7 @@ class SyncNorm(BatchNorm):
         if self.parallel is None or self.parallel.world_size == 1:
             return super()._normalise(x)
         mean, var, count = global_moments(x.detach(), self.parallel)
-        require_two_values(count, "sync")
+        require_two_values(count, self.norm)
         with torch.no_grad():
             self.running_mean.lerp_(mean, MOMENTUM)
             self.running_var.lerp_(var * (count / (count - 1)), MOMENTUM)
@@ -138,11 +141,11 @@ def set_parallel(module: nn.Module, parallel: Parallel) -> None:
             layer.parallel = parallel
 
 
-def require_two_values(count: int, norm: str) -> None:
+def require_two_values(count: int, norm: Norm) -> None:
     """Raise BadInput where a variance cannot be taken (one image, pooled to 1x1)."""
     if count < 2:
         raise BadInput(
-            f"net.norm={norm} needs 2 or more values a channel in every batch, got {count}: "
+            f"net.norm={norm.value} needs 2 or more values a channel in every batch, got {count}: "
             "raise train.batch_size, or use norm group or frozen"
         )
 

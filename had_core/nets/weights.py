@@ -61,9 +61,7 @@ def _check(path: str | Path, found: Mapping[str, Tensor], wanted: Mapping[str, T
         if have != need:
             raise BadInput(f"weights file '{path}': '{name}' has shape {have}, allowed is {need}")
         if not found[name].is_floating_point() or not found[name].isfinite().all():
-            raise BadInput(
-                f"weights file '{path}': '{name}' holds values that are not finite floats"
-            )
+            raise BadInput(f"weights file '{path}': '{name}' must hold finite floats")
     for name in found:
         if name not in wanted:
             raise BadInput(f"weights file '{path}' holds '{name}', which the encoder does not have")

@@ -44,9 +44,7 @@ def test_equals_the_plain_convolution(
 ) -> None:
     generator = torch.Generator().manual_seed(dilation)
     x = torch.randn(batch, channels[0], *size, generator=generator, dtype=torch.float64)
-    weight = torch.randn(
-        channels[1], channels[0], 3, 3, generator=generator, dtype=torch.float64
-    )
+    weight = torch.randn(channels[1], channels[0], 3, 3, generator=generator, dtype=torch.float64)
     if channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
     if batch == 0:  # torch's own slow path refuses the backward of an empty batch

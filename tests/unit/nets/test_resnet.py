@@ -73,9 +73,7 @@ def test_group_norm_has_the_same_names_without_statistics(encoder: Encoder) -> N
     assert list(group.state_dict()) == [n for n, _ in batch.named_parameters()]
 
 
-@pytest.mark.parametrize(
-    "encoder, stride, norm", list(itertools.product(Encoder, STRIDES, Norm))
-)
+@pytest.mark.parametrize("encoder, stride, norm", list(itertools.product(Encoder, STRIDES, Norm)))
 def test_output_stride(encoder: Encoder, stride: int, norm: Norm) -> None:
     with torch.device("meta"):
         net = ResNet(encoder, stride, norm)
