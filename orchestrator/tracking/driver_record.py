@@ -20,7 +20,7 @@ from had_core.decode import decode_dataclass
 from had_core.errors import BadInput
 from orchestrator.tracking.events import End, RunFinished
 from orchestrator.tracking.files import Folder
-from orchestrator.tracking.journal import Journal, journal_folder, journal_names
+from orchestrator.tracking.journal import Journal, JournalReader, journal_folder, journal_names
 
 _log = logging.getLogger(__name__)
 _FILE = "driver.json"
@@ -95,19 +95,24 @@ def mark_dead_runs(store_root: str | Path, now: float | None = None) -> list[str
     Imports no MLflow and is cheap enough for every command; the next drain closes them in MLflow.
     """
     now = time.time() if now is None else now
-    dead = []
-    for run in journal_names(store_root):
-        record = driver_of(store_root, run)
-        if record is None or not record.open or record.alive(now):
-            continue
-        where = f"process {record.pid} on {record.host}"
-        journal = Journal(store_root, run)
-        journal.append(RunFinished(time=now, run=run, end=End.KILLED, message=f"{where} is gone"))
-        journal.close()
+    return [run for run in journal_names(store_root) if _mark_dead(store_root, run, now)]
+
+
+def _mark_dead(store_root: str | Path, run: str, now: float) -> bool:
+    record = driver_of(store_root, run)
+    if record is None or not record.open or record.alive(now):
+        return False
+    where = f"process {record.pid} on {record.host}"
+    # The last sign of life is the best guess at the end; a driver that starts again comes later.
+    entries = JournalReader.open(store_root, run).poll()
+    seen = max([record.beat, *(entry.event.time for entry in entries)]) + 0.001
+    journal = Journal(store_root, run)
+    journal.append(RunFinished(time=seen, run=run, end=End.KILLED, message=f"{where} is gone"))
+    journal.close()
+    if driver_of(store_root, run) == record:
         retire(store_root, run, record, record.beat)
-        _log.info("run '%s' is closed: %s is gone", run, where)
-        dead.append(run)
-    return dead
+    _log.info("run '%s' is closed: %s is gone", run, where)
+    return True
 
 
 def _write(folder: Folder, record: DriverRecord) -> None:

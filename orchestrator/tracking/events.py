@@ -271,10 +271,10 @@ EVENTS: Mapping[str, type[Event]] = {
 
 
 def to_json(event: Event) -> str:
-    """One line of JSON, sorted keys, no line break inside."""
+    """One line of JSON; mappings keep their order, so that the headline metric stays first."""
     plain = to_plain(_finite(event))
     fields = {"event": type(event).__name__, **plain}
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False)
 
 
 def from_json(line: str | bytes, where: str = "event") -> Event:

@@ -1,0 +1,140 @@
+"""Where MLflow keeps its data, and a client for it.
+
+The default is one sqlite file with an artifact folder beside it, inside the store, so that a store
+is complete by itself. The file is built aside and put in place whole: two drivers that use a store
+for the first time at once do not race through its migrations, and a driver killed meanwhile leaves
+nothing half-made.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from had_core.errors import BadInput
+from orchestrator.tracking.files import open_folder
+from orchestrator.tracking.locks import FileLock
+
+if TYPE_CHECKING:
+    from mlflow.tracking.client import MlflowClient
+
+_SQLITE = "sqlite:///"
+_SERVERS = ("http://", "https://", "databricks")
+_DATABASES = ("sqlite:///", "postgresql", "mysql", "mssql")
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_DISABLE_AGENT_HINT": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the journal keeps everything; the writer backs off
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True)
+class TrackingLocation:
+    """An MLflow tracking store.
+
+    Attributes:
+        uri: tracking URI; may hold credentials, see ``shown``.
+        artifacts: root of new experiments' artifacts; None where a server decides.
+    """
+
+    uri: str
+    artifacts: str | None
+
+    @classmethod
+    def of(cls, store_root: str | Path, uri: str | None = None) -> TrackingLocation:
+        """The location for a store; ``uri`` None means sqlite inside the store.
+
+        Raises:
+            BadInput: MLflow does not take the URI, or the store is not local and no URI is given.
+        """
+        home = open_folder(store_root, "mlflow").local
+        if uri is None:
+            if home is None:
+                raise BadInput(
+                    f"tracking.uri is needed for the store '{redact(str(store_root))}': the URI "
+                    "of an MLflow server, because sqlite needs a local folder"
+                )
+            return cls(f"{_SQLITE}{home}/mlflow.db", str(home / "artifacts"))
+        if uri.startswith(_SERVERS):
+            return cls(uri, None)
+        if uri.startswith(_SQLITE):
+            path = Path(uri.removeprefix(_SQLITE)).absolute()
+            return cls(f"{_SQLITE}{path}", str(path.parent / "artifacts"))
+        if uri.startswith(_DATABASES):
+            folder = f"{str(store_root).rstrip('/')}/mlflow/artifacts"
+            return cls(uri, str(home / "artifacts") if home else folder)
+        raise BadInput(
+            f"tracking.uri={redact(uri)} is not allowed: http(s)://..., sqlite:///FILE, "
+            "postgresql://..., mysql://... or mssql://..."
+        )
+
+    @property
+    def is_server(self) -> bool:
+        return self.uri.startswith(_SERVERS)
+
+    @property
+    def shown(self) -> str:
+        """The URI without credentials."""
+        return redact(self.uri)
+
+    @property
+    def file(self) -> Path | None:
+        """The sqlite file, None for anything else."""
+        return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
+
+    def prepare(self) -> None:
+        """Create the sqlite file if it is missing; takes seconds the first time."""
+        if self.file is not None and not self.file.exists():
+            _create_database(self.file, self.artifacts or str(self.file.parent / "artifacts"))
+
+    def client(self) -> MlflowClient:
+        """A client with explicit URIs; imports MLflow, which takes seconds."""
+        quiet_environment()
+        self.prepare()
+        from mlflow.tracking.client import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+
+def quiet_environment() -> None:
+    """Settings that MLflow reads at import; what the user set stays."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def redact(text: str) -> str:
+    """``text`` without passwords and tokens of URIs in it.
+
+    >>> redact("postgresql://ada:secret@db/mlflow")
+    'postgresql://***@db/mlflow'
+    """
+    text = re.sub(r"(?<=://)[^/\s'\"]*@", "***@", text)
+    return re.sub(r"(?i)\b(password|passwd|pwd|token|secret|key)=[^&\s'\"]+", r"\1=***", text)
+
+
+def _create_database(path: Path, artifacts: str) -> None:
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock.acquire(wait=True)
+    try:
+        if not path.exists():
+            _build_database(path, artifacts)
+    finally:
+        lock.release()
+
+
+def _build_database(path: Path, artifacts: str) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for leftover in path.parent.glob(f".{path.name}.[0-9]*"):
+        leftover.unlink()  # of a process that was killed while it held the lock
+    temp = path.with_name(f".{path.name}.{os.getpid()}")
+    store = SqlAlchemyStore(f"{_SQLITE}{temp}", artifacts)
+    store._dispose_engine()
+    os.replace(temp, path)

@@ -1,0 +1,251 @@
+"""From the journal into MLflow: the only writer, and one that can be stopped at any call.
+
+::
+
+    journal segments -> Fold (records) -> MlflowWriter -> MLflow
+                                            ^ RunIndex: what is there already
+
+``drain`` brings MLflow to where the journal is. Every step either finds its work done or may be
+repeated: runs are looked up by uid, points carry the event's time and are the same points when
+they come again, artifacts are written over. After any error everything believed about MLflow is
+forgotten and read again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from orchestrator.tracking.events import DatasetRef
+from orchestrator.tracking.fold import Fold
+from orchestrator.tracking.journal import JournalReader, journal_id
+from orchestrator.tracking.location import TrackingLocation
+from orchestrator.tracking.models import ensure_model
+from orchestrator.tracking.records import Point, RunRecord
+from orchestrator.tracking.runs import KnownRun, RunIndex, ensure_experiment
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+    from mlflow.tracking.client import MlflowClient
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+PictureSource = Callable[[str, str], bytes | None]
+"""(evaluation key, file name) -> PNG bytes, None if the store has them no more."""
+
+# MLflow takes 1000 entities a call, of them at most 100 parameters and 100 tags.
+_METRICS_A_CALL = 800
+_PARAMS_A_CALL = 90
+
+
+@dataclass(frozen=True)
+class DrainReport:
+    """What one drain did.
+
+    Attributes:
+        events: events read from the journal.
+        written: MLflow runs that were made or changed.
+        damaged: journal segments that cannot be read, of all drains so far.
+    """
+
+    events: int
+    written: int
+    damaged: tuple[str, ...]
+
+
+class MlflowWriter:
+    """Mirrors one journal into one MLflow.
+
+    Only one writer may work on a journal at a time (``writer_lock``).
+
+    Args:
+        reader: the journal.
+        run: its name.
+        location: where MLflow is; the experiment is the recipe that the journal names.
+        pictures: where example pictures are read from.
+        client: instead of one made from ``location``.
+    """
+
+    def __init__(
+        self,
+        reader: JournalReader,
+        run: str,
+        location: TrackingLocation,
+        *,
+        pictures: PictureSource | None = None,
+        client: MlflowClient | None = None,
+    ) -> None:
+        self._reader = reader
+        self._location = location
+        self._pictures = pictures or (lambda key, file: None)
+        self._client = client
+        self._journal = journal_id(reader.folder)
+        self._fold = Fold(self._journal, run)
+        self._index: RunIndex | None = None
+
+    def drain(self) -> DrainReport:
+        """Write what is new; raises whatever MLflow raises, and may then be called again."""
+        entries = self._reader.poll()
+        self._fold.add(entries)
+        written = 0
+        try:
+            records = self._fold.changed()
+            if records and self._fold.recipe is not None:
+                index = self._connect(self._fold.recipe)
+                written = sum(self._write(index, record) for record in records)
+        except BaseException:
+            self._index = None
+            self._fold.touch()
+            raise
+        return DrainReport(len(entries), written, tuple(self._reader.damaged))
+
+    def _connect(self, recipe: str) -> RunIndex:
+        if self._client is None:
+            self._client = self._location.client()
+        if self._index is None:
+            experiment = ensure_experiment(self._client, recipe, self._location)
+            self._index = RunIndex(self._client, experiment, self._journal)
+        return self._index
+
+    def _write(self, index: RunIndex, record: RunRecord) -> bool:
+        """Bring one run to its record; whether anything had to be done."""
+        assert self._client is not None
+        known = index.find(record.uid)
+        if known is not None and (known.deleted or known.shows(record)):
+            return False
+        if known is None:
+            known = index.create(record)
+        resolved = self._link(self._client, index, record, known)
+        self._log_artifacts(self._client, record, known)
+        tags = dict(record.tags)
+        if record.reused and record.source_key and (full := index.full(record.source_key)):
+            tags["had.reused_from"] = full.run_id
+        if record.model is not None and not known.model_id:
+            tags["had.model_id"] = ensure_model(
+                self._client, index.experiment_id, known.run_id, record.model, fresh=known.fresh
+            )
+        if record.ended and resolved:
+            tags["had.synced"] = record.digest
+        _log_numbers(self._client, record, known, tags)
+        _set_status(self._client, record, known)
+        return True
+
+    def _link(
+        self, client: MlflowClient, index: RunIndex, record: RunRecord, known: KnownRun
+    ) -> bool:
+        """Log data set and model the run starts from; whether that model is known to MLflow."""
+        from mlflow.entities import LoggedModelInput
+
+        source = index.full(record.source_key) if record.source_key else None
+        model_id = source.model_id if source else None
+        resolved = record.source_key is None or model_id is not None
+        if known.linked or not (record.dataset or model_id):
+            return resolved
+        client.log_inputs(
+            known.run_id,
+            datasets=_dataset_inputs(record.dataset),
+            models=[LoggedModelInput(model_id)] if model_id else None,
+        )
+        known.linked = resolved
+        return resolved
+
+    def _log_artifacts(self, client: MlflowClient, record: RunRecord, known: KnownRun) -> None:
+        files = {path: text.encode() for path, text in record.texts.items()}
+        if record.ended:
+            files.update(self._picture_files(record))
+        new = {path: data for path, data in files.items() if (path, data) not in known.sent}
+        if not new:
+            return
+        with tempfile.TemporaryDirectory(prefix="had-tracking-") as folder:
+            for path, data in new.items():
+                target = Path(folder, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+            client.log_artifacts(known.run_id, folder)
+        known.sent.update(new.items())
+
+    def _picture_files(self, record: RunRecord) -> dict[str, bytes]:
+        files: dict[str, bytes] = {}
+        for picture in record.pictures:
+            data = self._pictures(picture.key, picture.file)
+            if data is None:
+                _log.warning("picture %s of evaluation %s is missing", picture.file, picture.key)
+                continue
+            names = (f"examples/{picture.task}{n}.png" for n in ("", *map(str, range(2, 100))))
+            files[next(name for name in names if name not in files)] = data
+        return files
+
+
+def _log_numbers(
+    client: MlflowClient, record: RunRecord, known: KnownRun, tags: dict[str, str]
+) -> None:
+    """Points, parameters and tags that are not there yet; ``had.synced`` with the last call."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    model_id = tags.get("had.model_id") or known.model_id
+    prefix = record.model.score_prefix if record.model else None
+
+    def metric(point: Point) -> Metric:
+        scores = model_id if prefix and point.key.startswith(prefix) else None
+        return Metric(point.key, point.value, point.time_ms, point.step, model_id=scores)
+
+    points = [p for p in record.points if (p, model_id) not in known.sent]
+    params = [Param(k, v) for k, v in record.params.items() if k not in known.params]
+    new_tags = [RunTag(k, v) for k, v in tags.items() if known.tags.get(k) != v]
+    pairs = zip_longest(_chunks(points, _METRICS_A_CALL), _chunks(params, _PARAMS_A_CALL))
+    calls = [(list(map(metric, p or ())), q or []) for p, q in pairs] or [([], [])]
+    for number, (metrics, some_params) in enumerate(calls, start=1):
+        last_tags = new_tags if number == len(calls) else []
+        if metrics or some_params or last_tags:
+            client.log_batch(known.run_id, metrics, some_params, last_tags, synchronous=True)
+    known.sent.update((point, model_id) for point in points)
+    known.params = {**known.params, **record.params}
+    known.tags.update(tags)
+
+
+def _set_status(client: MlflowClient, record: RunRecord, known: KnownRun) -> None:
+    if (known.status, known.end_ms) == (record.status, record.end_ms):
+        return
+    if record.ended:
+        client.set_terminated(known.run_id, record.status, record.end_ms)
+        known.end_ms = record.end_ms
+    elif known.status != record.status:
+        client.update_run(known.run_id, status=record.status)
+    known.status = record.status
+
+
+def _dataset_inputs(dataset: DatasetRef | None) -> list[DatasetInput]:
+    """A data set's splits as MLflow inputs, identified by their fingerprints."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    if dataset is None:
+        return []
+    size = f"{dataset.height}x{dataset.width}"
+    fields = {"image": f"image {size}", **{t: f"{k} {size}" for t, k in dataset.tasks.items()}}
+    schema = {"mlflow_colspec": [{"name": n, "type": kind} for n, kind in fields.items()]}
+    return [
+        DatasetInput(
+            Dataset(
+                name=f"{dataset.name}/{split}",
+                digest=fingerprint[:36],
+                source_type="local",
+                source=json.dumps({"uri": dataset.source}),
+                schema=json.dumps(schema),
+                profile=json.dumps({"num_rows": dataset.counts.get(split, 0)}),
+            ),
+            [InputTag("mlflow.data.context", split)],
+        )
+        for split, fingerprint in dataset.fingerprints.items()
+    ]
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])

@@ -1,0 +1,86 @@
+"""What MLflow should show, as plain values: one record a run, computed from the journal alone.
+
+A record is a function of the events, so writing it twice changes nothing, and its digest tells
+whether MLflow already shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from had_core.canonical import digest
+from orchestrator.tracking.events import DatasetRef, PictureRef
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True, order=True)
+class Point:
+    """One value of one metric; ``time_ms`` comes from the event, so that repeats are equal."""
+
+    key: str
+    step: int
+    time_ms: int
+    value: float
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The net that a stage produced, for MLflow's model list and its lineage.
+
+    Attributes:
+        name: shown in the list; without any of ``/ : . % " '``.
+        key: fit key; the weights lie in the store under it.
+        parent: fit key of the net it started from.
+        step: position of the stage.
+        score_prefix: metrics of the run that describe the model.
+    """
+
+    name: str
+    key: str
+    parent: str | None
+    step: int
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    score_prefix: str = "test/"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One MLflow run as it should be.
+
+    Attributes:
+        uid: identity across processes and repeats; the tag ``had.uid``.
+        parent: uid of the run it is nested in.
+        end_ms: None while it runs.
+        texts: artifact path -> content.
+        source_key: fit key of the net it starts from or, if ``reused``, shows; logged as input.
+        reused: a light run of a stage that another run trained; it links the full one.
+    """
+
+    uid: str
+    name: str
+    parent: str | None
+    start_ms: int
+    status: Status
+    end_ms: int | None
+    tags: Mapping[str, str]
+    params: Mapping[str, str] = field(default_factory=dict)
+    points: tuple[Point, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    dataset: DatasetRef | None = None
+    pictures: tuple[PictureRef, ...] = ()
+    model: ModelRecord | None = None
+    source_key: str | None = None
+    reused: bool = False
+
+    @property
+    def ended(self) -> bool:
+        return self.status != "RUNNING"
+
+    @property
+    def digest(self) -> str:
+        """Changes whenever anything that MLflow shows changes."""
+        return digest(self)[:16]

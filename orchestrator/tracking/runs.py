@@ -1,0 +1,185 @@
+"""MLflow runs by identity: found before they are made, so that repeats make no second one.
+
+Every run carries its uid (``had.uid``) and, once complete, the digest of the record that it shows
+(``had.synced``): MLflow itself says what is done, so that no cursor can go out of step with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from had_core.errors import HadError
+from orchestrator.tracking.location import TrackingLocation
+from orchestrator.tracking.records import RunRecord
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking.client import MlflowClient
+
+PAGE = 500
+
+
+class TrackingTrouble(HadError):
+    """MLflow is reachable, but a person has to do something before runs can be written."""
+
+
+@dataclass
+class KnownRun:
+    """An MLflow run of this journal and what is known to be in it.
+
+    Attributes:
+        fresh: made by this process, which has seen every call on it succeed.
+        linked: data set and model inputs are logged.
+        sent: points (and whether for the model too) and texts that are surely there.
+    """
+
+    run_id: str
+    status: str
+    end_ms: int | None
+    tags: dict[str, str]
+    params: Mapping[str, str]
+    deleted: bool = False
+    fresh: bool = False
+    linked: bool = False
+    sent: set[object] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, run: Run) -> KnownRun:
+        return cls(
+            run_id=run.info.run_id,
+            status=run.info.status,
+            end_ms=run.info.end_time,
+            tags=dict(run.data.tags),
+            params=dict(run.data.params),
+            deleted=run.info.lifecycle_stage != "active",
+        )
+
+    @property
+    def model_id(self) -> str | None:
+        return self.tags.get("had.model_id")
+
+    def shows(self, record: RunRecord) -> bool:
+        """Whether nothing is left to do for ``record``."""
+        return (
+            self.tags.get("had.synced") == record.digest
+            and self.status == record.status
+            and self.end_ms == record.end_ms
+        )
+
+
+class RunIndex:
+    """The runs of one journal in one experiment, and the full runs of any stage anywhere."""
+
+    def __init__(self, client: MlflowClient, experiment_id: str, journal: str) -> None:
+        self._client = client
+        self.experiment_id = experiment_id
+        self._journal = journal
+        self._by_uid: dict[str, KnownRun] = {}
+        self._full: dict[str, KnownRun] = {}
+        for run in self._pages([experiment_id], _tag("had.journal", journal), everything=True):
+            self._keep(run.data.tags.get("had.uid", ""), KnownRun.of(run))
+
+    def find(self, uid: str) -> KnownRun | None:
+        return self._by_uid.get(uid)
+
+    def create(self, record: RunRecord) -> KnownRun:
+        """Make the run of ``record``; its parent must be known."""
+        tags = {**record.tags, "had.uid": record.uid, "had.journal": self._journal}
+        if record.parent is not None:
+            tags["mlflow.parentRunId"] = self._by_uid[record.parent].run_id
+        run = self._client.create_run(
+            self.experiment_id, start_time=record.start_ms, tags=tags, run_name=record.name
+        )
+        known = KnownRun.of(run)
+        known.fresh = True
+        self._keep(record.uid, known)
+        return known
+
+    def full(self, stage_key: str) -> KnownRun | None:
+        """The run that trained a stage: of this journal, else of any other in MLflow."""
+        known = self._full.get(stage_key)
+        if known is None:
+            known = self._elsewhere(stage_key)
+            if known is not None:
+                self._full[stage_key] = known
+        return known
+
+    def _elsewhere(self, stage_key: str) -> KnownRun | None:
+        everywhere = [e.experiment_id for e in self._client.search_experiments(max_results=1000)]
+        where = " AND ".join(
+            [
+                _tag("had.stage_key", stage_key),
+                _tag("had.kind", "stage"),
+                _tag("had.reused", "false"),
+            ]
+        )
+        runs = [KnownRun.of(run) for run in self._pages(everywhere, where)]
+        complete = [run for run in runs if run.model_id]
+        return next(iter(complete or runs), None)
+
+    def _keep(self, uid: str, known: KnownRun) -> None:
+        # Should a uid ever be there twice (two machines without a common lock), the oldest counts.
+        self._by_uid.setdefault(uid, known)
+        tags = known.tags
+        full = tags.get("had.kind") == "stage" and tags.get("had.reused") == "false"
+        if full and not known.deleted:
+            self._full.setdefault(tags.get("had.stage_key", ""), known)
+
+    def _pages(self, experiments: list[str], where: str, everything: bool = False) -> Iterator[Run]:
+        from mlflow.entities import ViewType
+
+        token: str | None = None
+        while True:
+            page: Any = self._client.search_runs(
+                experiments,
+                filter_string=where,
+                run_view_type=ViewType.ALL if everything else ViewType.ACTIVE_ONLY,
+                max_results=PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def ensure_experiment(client: MlflowClient, name: str, location: TrackingLocation) -> str:
+    """Id of the experiment ``name``, made if it is missing.
+
+    Raises:
+        TrackingTrouble: the experiment was deleted in MLflow and waits in its bin.
+    """
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(name, _artifacts(location, name)))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        experiment = client.get_experiment_by_name(name)  # another driver was faster
+    if experiment is None or experiment.lifecycle_stage != "active":
+        raise TrackingTrouble(
+            f"the MLflow experiment '{name}' is deleted: restore it or delete it for good "
+            "(mlflow gc), its runs are kept in the journal"
+        )
+    return str(experiment.experiment_id)
+
+
+def _artifacts(location: TrackingLocation, name: str) -> str | None:
+    if location.artifacts is None:
+        return None
+    folder = re.sub(r"[^A-Za-z0-9._=-]+", "_", name)
+    if "://" in location.artifacts:
+        return f"{location.artifacts}/{folder}"
+    return (Path(location.artifacts) / folder).as_uri()
+
+
+def _tag(name: str, value: str) -> str:
+    return f"tags.`{name}` = '{value}'"

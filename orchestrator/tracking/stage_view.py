@@ -1,0 +1,246 @@
+"""One stage of one sequence: its events in order, and the MLflow run they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.tracking.events import (
+    EpochEnded,
+    Event,
+    PictureRef,
+    Rows,
+    Scalar,
+    StageFailed,
+    StageFinished,
+    StageRef,
+    StageReused,
+    StageStarted,
+)
+from orchestrator.tracking.records import ModelRecord, Point, RunRecord, Status
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.sequence_view import RunFacts, SequenceView
+
+_End = StageFinished | StageReused | StageFailed
+
+
+@dataclass(frozen=True)
+class StageView:
+    """Everything the journal says about one stage of one sequence.
+
+    Attributes:
+        began: time of the first event; ``last`` of the last one.
+        started: the attempts.
+        epochs: one a number, ascending, as the first attempt that reached it recorded it.
+        end: what ended the latest attempt, None while it is open.
+        rows: the latest evaluation, with the time when these numbers first appeared.
+    """
+
+    ref: StageRef
+    began: float
+    last: float
+    started: tuple[StageStarted, ...]
+    epochs: tuple[EpochEnded, ...]
+    finished: StageFinished | None
+    end: _End | None
+    rows: Rows
+    rows_time: float
+    evals: Mapping[str, str]
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> StageView | None:
+        """The view of events in order; None if none of them says which stage it is."""
+        named = [e for e in events if isinstance(e, StageStarted | _End)]
+        if not named:
+            return None
+        starts = tuple(e for e in events if isinstance(e, StageStarted))
+        finished = [e for e in events if isinstance(e, StageFinished)]
+        rows, rows_time, evals = _rows(events)
+        return cls(
+            ref=named[0].stage,
+            began=events[0].time,
+            last=events[-1].time,
+            started=starts,
+            epochs=_epochs(events),
+            finished=finished[-1] if finished else None,
+            end=_end(events),
+            rows=rows,
+            rows_time=rows_time,
+            evals=evals,
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether it was trained, wholly or in part, by this run for this sequence."""
+        return bool(self.started or self.finished or self.epochs)
+
+    @property
+    def rank(self) -> tuple[int, bool, float, str]:
+        """Sort key: parents before children, full runs before what links them."""
+        return (self.ref.position, not self.full, self.began, self.ref.key)
+
+    @property
+    def pictures(self) -> tuple[PictureRef, ...]:
+        return self.finished.pictures if self.finished else ()
+
+
+def stage_uid(facts: RunFacts, ref: StageRef) -> str:
+    return f"{facts.journal}/{ref.sequence}/{ref.key[:16]}"
+
+
+def stage_name(ref: StageRef) -> str:
+    """``2 normal``; several tasks learned together are joined by ``+``."""
+    return f"{ref.position} {'+'.join(ref.tasks)}"
+
+
+def stage_record(facts: RunFacts, sequence: SequenceView, view: StageView) -> RunRecord:
+    """The MLflow run of one stage."""
+    ref = view.ref
+    status, end, message = _status(facts, view)
+    tags = {
+        **facts.tags_at(view.began),
+        **sequence.tags,
+        "had.kind": "stage",
+        "had.stage_key": ref.key,
+        "had.parent_stage_key": ref.parent or "",
+        "had.position": str(ref.position),
+        "had.tasks": ",".join(ref.tasks),
+        "had.reused": "false" if view.full else "true",
+        "had.attempts": str(max((s.attempt for s in view.started), default=0)),
+        **({"had.message": message} if message else {}),
+        **{f"had.eval.{split}": key for split, key in view.evals.items()},
+        **_numerics(view),
+    }
+    dataset = facts.at(view.began)
+    return RunRecord(
+        uid=stage_uid(facts, ref),
+        name=stage_name(ref) + ("" if view.full else " (reused)"),
+        parent=sequence.uid(facts),
+        start_ms=ms(view.began),
+        status=status,
+        end_ms=None if end is None else ms(end),
+        tags=tags,
+        params=_params(view),
+        points=(*_epoch_points(view), *_row_points(view)),
+        dataset=dataset.dataset if dataset and view.full else None,
+        pictures=view.pictures,
+        model=_model(sequence, view) if status == "FINISHED" and view.full else None,
+        source_key=ref.parent if view.full else ref.key,
+        reused=not view.full,
+    )
+
+
+def ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def text(value: Scalar) -> str:
+    """A parameter's value as MLflow shows it: short, floats without noise."""
+    shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return shown if len(shown) <= 250 else shown[:247] + "..."
+
+
+def _epochs(events: Sequence[Event]) -> tuple[EpochEnded, ...]:
+    first: dict[int, EpochEnded] = {}
+    for event in events:
+        if isinstance(event, EpochEnded):
+            known = first.get(event.epoch)
+            if known is None or event.attempt < known.attempt:
+                first[event.epoch] = event
+    return tuple(first[epoch] for epoch in sorted(first))
+
+
+def _end(events: Sequence[Event]) -> _End | None:
+    """The first event that ended the stage after its latest start."""
+    end: _End | None = None
+    for event in events:
+        if isinstance(event, StageStarted):
+            end = None
+        elif isinstance(event, StageFailed):
+            end = end or (event if event.final else None)
+        elif isinstance(event, (StageFinished, StageReused)) and (
+            end is None or isinstance(end, StageFailed)
+        ):
+            end = event
+    return end
+
+
+def _rows(events: Sequence[Event]) -> tuple[Rows, float, Mapping[str, str]]:
+    rows: Rows = {}
+    evals: Mapping[str, str] = {}
+    since = 0.0
+    for event in events:
+        if isinstance(event, (StageFinished, StageReused)) and event.rows:
+            if event.rows != rows:
+                rows, since = event.rows, event.time
+            evals = event.evals or evals
+    return rows, since, evals
+
+
+def _status(facts: RunFacts, view: StageView) -> tuple[Status, float | None, str]:
+    if isinstance(view.end, StageFailed):
+        return "FAILED", view.end.time, view.end.message
+    if view.end is not None:
+        return "FINISHED", view.end.time, ""
+    if facts.closed is not None:
+        return "KILLED", max(facts.closed.time, view.last), facts.closed.message
+    return "RUNNING", None, ""
+
+
+def _params(view: StageView) -> dict[str, str]:
+    """Parameters of the first attempt; MLflow lets nobody change them later."""
+    if not view.started:
+        return {}
+    first = view.started[0]
+    return {"epochs": text(first.epochs), **{k: text(v) for k, v in first.params.items()}}
+
+
+def _numerics(view: StageView) -> dict[str, str]:
+    numerics = view.finished.numerics if view.finished else {}
+    return {f"had.numerics.{name}": text(value) for name, value in numerics.items()}
+
+
+def _epoch_points(view: StageView) -> list[Point]:
+    points = []
+    for event in view.epochs:
+        values = {f"train/{name}": value for name, value in event.terms.items()}
+        known = [value for value in event.terms.values() if value is not None]
+        if known:
+            values["train/total"] = sum(known)
+        if event.seconds > 0:
+            values["images_per_s"] = event.images / event.seconds
+            values["epoch_seconds"] = event.seconds
+        at = ms(event.time)
+        points += [Point(k, event.epoch, at, v) for k, v in values.items() if v is not None]
+    return points
+
+
+def _row_points(view: StageView) -> list[Point]:
+    at, step = ms(view.rows_time), view.ref.position
+    return [
+        Point(f"{split}/{task}/{metric}", step, at, value)
+        for split, tasks in view.rows.items()
+        for task, metrics in tasks.items()
+        for metric, value in metrics.items()
+        if value is not None
+    ]
+
+
+def _model(sequence: SequenceView, view: StageView) -> ModelRecord:
+    ref = view.ref
+    learned = sequence.order[: ref.position]
+    path = learned if learned[-len(ref.tasks) :] == ref.tasks else ref.tasks
+    return ModelRecord(
+        name=f"{'>'.join(path)} {ref.key[:8]}",
+        key=ref.key,
+        parent=ref.parent,
+        step=ref.position,
+        params=_params(view),
+        tags={
+            "had.stage_key": ref.key,
+            "had.parent_stage_key": ref.parent or "",
+            "had.position": str(ref.position),
+        },
+    )
