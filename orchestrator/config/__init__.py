@@ -12,7 +12,6 @@ from typing import Any
 
 from orchestrator.config.schema import (
     Backend,
-    BuildConfig,
     ClusterConfig,
     DatasetConfig,
     Device,
@@ -23,7 +22,6 @@ from orchestrator.config.schema import (
 
 __all__ = [
     "Backend",
-    "BuildConfig",
     "ClusterConfig",
     "DatasetConfig",
     "Device",

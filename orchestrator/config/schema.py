@@ -10,6 +10,7 @@ from typing import Any
 
 from had_core.canonical import digest, to_plain
 from had_core.configs import NetConfig, SlicingConfig, TrainConfig, require
+from had_core.data.rooms.config import RoomsConfig
 from had_core.decode import decode, outside_names
 from had_core.errors import BadInput
 from had_core.methods.base import MethodConfig
@@ -31,35 +32,19 @@ class Device(enum.Enum):
 
 
 @dataclass(frozen=True)
-class BuildConfig:
-    """Size and seed of an embedded data set."""
-
-    train: int = 800
-    test: int = 200
-    height: int = 96
-    width: int = 128
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("train", "test", "height", "width"):
-            value = getattr(self, name)
-            require(value >= 1, f"dataset.build.{name}", value, "1 or more")
-
-
-@dataclass(frozen=True)
 class DatasetConfig:
     """A folder of shards.
 
     Attributes:
         path: where it lies, absolute. It decides nothing: keys hold the data's fingerprint.
         tasks: the tasks it offers.
-        build: how to build it where ``path`` does not exist; None for imported data.
+        build: the rooms to render where ``path`` does not exist; None for imported data.
     """
 
     name: str
     path: str = field(metadata={"key": False})
     tasks: tuple[str, ...]
-    build: BuildConfig | None = None
+    build: RoomsConfig | None = None
 
     def __post_init__(self) -> None:
         check_names("dataset.tasks", self.tasks)
@@ -103,17 +88,13 @@ class StoreConfig:
 
     root: str
 
-    @property
-    def is_uri(self) -> bool:
-        return "://" in self.root
-
 
 @dataclass(frozen=True)
 class TrackingConfig:
     """MLflow.
 
     Attributes:
-        uri: None is a sqlite file in the store's folder.
+        uri: None is a sqlite file in the store's folder; see ``tracking.TrackingLocation``.
         experiment: None is the recipe's name.
     """
 
@@ -171,18 +152,6 @@ class RunConfig:
     def experiment(self) -> str:
         """Name of the MLflow experiment."""
         return self.tracking.experiment or self.recipe
-
-    @property
-    def tracking_uri(self) -> str | None:
-        """Where MLflow's data goes; None where tracking is off."""
-        if not self.tracking.enabled:
-            return None
-        if self.tracking.uri is None and self.store.is_uri:
-            raise BadInput(
-                f"tracking.uri is missing: a store at {self.store.root} needs the URI of an MLflow "
-                "server, or tracking=off"
-            )
-        return self.tracking.uri or f"sqlite:///{self.store.root}/mlflow.db"
 
     @property
     def hash(self) -> str:

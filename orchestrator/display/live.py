@@ -74,7 +74,7 @@ class SilentDisplay:
         return None
 
     def note(self, text: str) -> None:
-        self._console.print(Text(text))
+        self._console.print(Text(text), soft_wrap=True)
 
 
 class LineDisplay(SilentDisplay):
@@ -121,6 +121,10 @@ class LiveDisplay(LineDisplay):
     ) -> None:
         self._live.stop()
 
+    def begin(self, name: str, *, to_train: int, cached: int) -> None:
+        with self._lock:
+            self._state = RunProgress(name, to_train, cached, self._clock())
+
     def event(self, event: Event) -> None:
         now = self._clock()
         with self._lock:
@@ -157,10 +161,11 @@ def live_view(state: RunProgress, now: float) -> RenderableType:
         _left(state.seconds_left(now)),
     )
     stages = sorted(state.active.values(), key=lambda stage: stage.lane)
-    return Group(head, *(_stage_view(stage, now) for stage in stages))
+    width = max((len(stage.method) for stage in stages), default=0)
+    return Group(head, *(_stage_view(stage, width, now) for stage in stages))
 
 
-def _stage_view(stage: ActiveStage, now: float) -> RenderableType:
+def _stage_view(stage: ActiveStage, width: int, now: float) -> RenderableType:
     last = stage.last
     grid = Table.grid(padding=(0, 2))
     order = Text(" → ").join(
@@ -168,11 +173,11 @@ def _stage_view(stage: ActiveStage, now: float) -> RenderableType:
     )
     bar = ProgressBar(total=1.0, completed=stage.fraction, width=24)
     if last is None or last.epoch == 0:
-        grid.add_row(Text(f"  {stage.method}"), order, bar, Text("starting", style="dim"))
+        grid.add_row(Text(f"  {stage.method:<{width}}"), order, bar, Text("starting", style="dim"))
         return grid
     pace = f"{last.images_per_s:.1f} images/s" if last.images_per_s else ""
     grid.add_row(
-        Text(f"  {stage.method}"),
+        Text(f"  {stage.method:<{width}}"),
         order,
         bar,
         f"epoch {last.epoch}/{last.epochs}",

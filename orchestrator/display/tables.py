@@ -76,24 +76,22 @@ def r_table(sequence: SequenceResult, metrics: Mapping[str, Sequence[MetricSpec]
 
 
 def closing_table(result: RunResult) -> Table:
-    """Methods by metrics after the last stage; mean ± deviation over orders and seeds."""
+    """Methods by headline metrics after the last stage; mean ± deviation over orders and seeds."""
     table = _table("after the last stage")
     table.add_column("method")
     for task, metrics in result.metrics.items():
-        for metric in metrics[:2]:
-            table.add_column(_metric_title(task, metric), justify="right")
-    table.add_column("forgetting ↓", justify="right")
+        table.add_column(_metric_title(task, metrics[0]), justify="right", no_wrap=True)
+    table.add_column("forgetting\n↓", justify="right", no_wrap=True)
     if result.reference is not None:
-        table.add_column(f"Δm vs {result.reference} ↑", justify="right")
+        table.add_column(f"Δm vs\n{result.reference} ↑", justify="right", no_wrap=True)
     summaries = summarise(result)
     ranked = any(summary.mean_rank for summary in summaries)
     if ranked:
-        table.add_column("mean rank ↓", justify="right")
+        table.add_column("mean rank\n↓", justify="right", no_wrap=True)
     for summary in summaries:
         cells = [
-            _spread(summary.final[task][metric.name])
+            _spread(summary.final[task][metrics[0].name])
             for task, metrics in result.metrics.items()
-            for metric in metrics[:2]
         ]
         cells.append(_spread(summary.forgetting, percent=100.0))
         if result.reference is not None:
@@ -149,7 +147,7 @@ def rerun_tables(result: RerunResult) -> RenderableType:
             cells = [_number(values.get(metric.name))]
             if result.sealed_row is not None:
                 cells.append(_number(_cell(result.sealed_row, task, metric.name)))
-            table.add_row(_metric_title(task, metric), *cells)
+            table.add_row(_metric_title(task, metric).replace("\n", " "), *cells)
     return Group(table, _verdict(result))
 
 
@@ -184,7 +182,8 @@ def _table(title: str) -> Table:
 
 
 def _metric_title(task: str, metric: MetricSpec) -> str:
-    unit = f" {metric.unit}" if metric.unit else ""
+    named = metric.name.endswith(metric.unit)  # mean_deg says its unit itself
+    unit = f" {metric.unit}" if metric.unit and not named else ""
     return f"{task}\n{metric.name}{unit} {_ARROWS[metric.direction]}"
 
 

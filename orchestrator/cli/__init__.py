@@ -1,0 +1,1 @@
+"""The command line ``had``. Nothing heavy is imported before a command runs."""

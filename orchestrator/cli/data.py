@@ -1,0 +1,91 @@
+"""``had data build | import | check``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.output import AsJson, console, emit_json
+
+if TYPE_CHECKING:
+    from had_core.data import ShardDataset
+
+app = typer.Typer(help="Make and check data sets.", no_args_is_help=True)
+
+
+@app.command("build")
+def build(
+    name: Annotated[str, typer.Argument(help="The embedded data set: rooms.")],
+    out: Annotated[
+        str | None, typer.Option(help="Folder to write; by default the one dataset=rooms reads.")
+    ] = None,
+    train: Annotated[int, typer.Option(help="Training images.")] = 800,
+    test: Annotated[int, typer.Option(help="Test images.")] = 200,
+    height: Annotated[int, typer.Option(help="Pixels.")] = 96,
+    width: Annotated[int, typer.Option(help="Pixels.")] = 128,
+    seed: Annotated[int, typer.Option(help="Seed of every scene.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Render an embedded data set."""
+    from had_core.configs import require
+    from had_core.data.rooms import RoomsConfig
+    from had_core.data.rooms import build as build_rooms
+
+    require(name == "rooms", "data set", name, "rooms")
+    config = RoomsConfig(seed=seed, train=train, test=test, height=height, width=width)
+    folder = out or f"had-data/rooms-{train}-{test}-{height}x{width}-seed{seed}"
+    _report(build_rooms(folder, config), as_json)
+
+
+@app.command("import")
+def import_(
+    name: Annotated[str, typer.Argument(help="Layout of the source: nyuv2 (MTAN's).")],
+    src: Annotated[str, typer.Argument(help="Folder to read.")],
+    dst: Annotated[str, typer.Argument(help="Folder to write.")],
+    as_json: AsJson = False,
+) -> None:
+    """Import a data set that lies on this machine."""
+    from had_core.configs import require
+    from had_core.data.nyuv2 import import_mtan
+
+    require(name == "nyuv2", "layout", name, "nyuv2")
+    _report(import_mtan(src, dst), as_json)
+
+
+@app.command("check")
+def check(
+    dst: Annotated[str, typer.Argument(help="Folder of a built or imported data set.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify every shard against its checksum and every value against its task."""
+    from had_core.data.check import check as check_data
+
+    report = check_data(dst)
+    if as_json:
+        emit_json(report.to_json())
+
+
+def _report(dataset: ShardDataset, as_json: bool) -> None:
+    """What was written."""
+    manifest = dataset.manifest
+    facts = {
+        "name": manifest.name,
+        "path": str(dataset.path),
+        "images": {name: split.count for name, split in manifest.splits.items()},
+        "height": manifest.height,
+        "width": manifest.width,
+        "tasks": [task.name for task in manifest.tasks],
+        "fingerprint": dataset.fingerprint,
+    }
+    if as_json:
+        emit_json(facts)
+        return
+    out = console()
+    for key, value in facts.items():
+        shown = value
+        if isinstance(value, dict):
+            shown = ", ".join(f"{count} {name}" for name, count in value.items())
+        if isinstance(value, list):
+            shown = ", ".join(value)
+        out.print(f"{key:<13}{shown}", soft_wrap=True, markup=False, highlight=False)

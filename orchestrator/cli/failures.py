@@ -1,0 +1,59 @@
+"""How a command ends when it cannot do what it was asked.
+
+====  =======================================================================
+code  meaning
+====  =======================================================================
+0     done
+1     failed: a stage diverged, a check found something, a program error
+2     the input cannot be used; one sentence on stderr says what is allowed
+130   interrupted; what was finished is kept
+====  =======================================================================
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from had_core.errors import BadInput, HadError
+
+
+class Interrupted(Exception):
+    """Control-C during a command; the message says how to continue."""
+
+
+class HadGroup(TyperGroup):
+    """Turns errors that a person can act on into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BadInput as error:
+            _say(str(error))
+            raise typer.Exit(2) from error
+        except HadError as error:
+            _say(str(error))
+            raise typer.Exit(1) from error
+        except (Interrupted, KeyboardInterrupt) as error:
+            _say(str(error) or "interrupted")
+            raise typer.Exit(130) from error
+
+
+@contextmanager
+def continued_by(command: str) -> Iterator[None]:
+    """Control-C inside names the command that goes on from there."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"interrupted; every finished epoch is kept, continue with: {command}"
+        ) from error
+
+
+def _say(text: str) -> None:
+    print(f"had: {' '.join(text.split())}", file=sys.stderr, flush=True)

@@ -1,0 +1,35 @@
+"""Entry point of ``had``: one small file a command, put together here."""
+
+from __future__ import annotations
+
+import typer
+
+from orchestrator.cli import data, doctor, plan, rerun, run, ui
+from orchestrator.cli.failures import HadGroup
+
+app = typer.Typer(
+    name="had",
+    cls=HadGroup,
+    help="Lifelong heterogeneous learning: train a stage once, reuse it everywhere.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("run")(run.run)
+app.command("resume")(run.resume)
+app.command("plan")(plan.plan)
+app.command("rerun")(rerun.rerun)
+app.command("ui")(ui.ui)
+app.add_typer(data.app, name="data")
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()
