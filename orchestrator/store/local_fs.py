@@ -1,0 +1,168 @@
+"""The port over a local folder: durable writes, and creation that exactly one process wins."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from had_core.errors import BadInput
+from orchestrator.store.arrow_fs import ArrowFs
+from orchestrator.store.fs import checked, temporary_beside
+
+# What the user has to mend; anything else is a fault and keeps its own traceback.
+_UNWRITABLE = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+_RETRIES = 5
+
+Place = Callable[[str, str], None]
+
+
+class LocalFs(ArrowFs):
+    """Reads through pyarrow, writes through the operating system.
+
+    A file is written under a temporary name, synced, and then renamed (``write``) or hard-linked
+    (``create_if_absent``: a link fails where the name exists, a rename would replace). Folders are
+    synced after a name appears in them, so that what a reader finds survives a power cut.
+    """
+
+    def __init__(self, root: str) -> None:
+        from pyarrow.fs import LocalFileSystem
+
+        super().__init__(LocalFileSystem(), os.path.abspath(root))
+
+    def write(self, path: str, data: bytes) -> None:
+        target = self._at(path)
+        with self._writing():
+            self._placed(target, data, os.replace)
+
+    def create_if_absent(self, path: str, data: bytes) -> bool:
+        target = self._at(path)
+        if os.path.lexists(target):
+            return False
+        with self._writing():
+            try:
+                self._placed(target, data, _link)
+            except FileExistsError:
+                if not os.path.lexists(target):  # a file stands where a folder is needed
+                    raise
+                return False
+        return True
+
+    def delete(self, path: str) -> None:
+        target = self._at(path)
+        with self._writing(), suppress(FileNotFoundError):
+            if os.path.isdir(target):
+                shutil.rmtree(target, onerror=_ignore_gone)
+            else:
+                os.unlink(target)
+
+    def move(self, source: str, target: str) -> bool:
+        begin, end = self._at(source), self._at(target)
+        with self._writing():
+            _make_folders(os.path.dirname(end))
+            try:
+                os.rename(begin, end)
+            except FileNotFoundError:
+                return False
+            _sync_folder(os.path.dirname(end))
+            _sync_folder(os.path.dirname(begin))
+        return True
+
+    def _at(self, path: str) -> str:
+        return os.path.join(self.root, checked(path))
+
+    def _placed(self, target: str, data: bytes, place: Place) -> None:
+        """Write beside the target, then ``place``.
+
+        Another process may sweep the folder away between two steps: then from the start.
+        """
+        for attempt in range(_RETRIES):
+            temporary = temporary_beside(target)
+            try:
+                _make_folders(os.path.dirname(target))
+                _write_synced(temporary, data)
+                place(temporary, target)
+                _sync_folder(os.path.dirname(target))
+                return
+            except FileNotFoundError:
+                if attempt == _RETRIES - 1:
+                    raise
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)
+                raise
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            where = error.filename or self.root
+            raise BadInput(
+                f"store={self.root} cannot be written ({error.strerror} at {where}): "
+                "a folder with space that this user may write to"
+            ) from error
+
+
+def _link(temporary: str, target: str) -> None:
+    """Raises FileExistsError where the target exists; the temporary name goes either way."""
+    try:
+        os.link(temporary, target)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _write_synced(path: str, data: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _make_folders(folder: str) -> None:
+    """Like ``os.makedirs``, and every new name is synced."""
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for new in reversed(missing):
+        try:
+            os.mkdir(new)
+        except FileExistsError:  # another process was first, unless it is a file
+            if os.path.isfile(new):
+                raise
+        _sync_folder(os.path.dirname(new))
+
+
+def _sync_folder(folder: str) -> None:
+    with suppress(FileNotFoundError):  # swept away: its own removal needs no durability
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _ignore_gone(function: object, path: str, info: object) -> None:
+    """Another process deletes the same folder; what it adds meanwhile is swept next time."""
+    error = info[1] if isinstance(info, tuple) else None
+    if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTEMPTY):
+        return
+    raise error if isinstance(error, BaseException) else OSError(f"cannot delete {path}")

@@ -1,0 +1,110 @@
+"""Runs: a name stands for one composed configuration, for good."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from had_core.canonical import canonical_json, to_plain
+from had_core.decode import decode
+from had_core.errors import BadInput, CorruptArtifact
+from orchestrator.store import records
+from orchestrator.store.fs import StoreFs, nonce
+
+_log = logging.getLogger("orchestrator.store")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run.
+
+    Attributes:
+        config: the composed configuration as plain JSON values.
+        created_at: UTC, ISO 8601.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    created_at: str
+
+
+class Runs:
+    """``runs/<name>.json``, each created once and never changed."""
+
+    def __init__(self, fs: StoreFs) -> None:
+        self._fs = fs
+
+    def create(self, name: str, config: Mapping[str, Any]) -> RunRecord:
+        """Record a run, or return the record of the same name and configuration.
+
+        Raises:
+            BadInput: a name that is not allowed, or that stands for another configuration.
+        """
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        record = RunRecord(_checked(name), to_plain(config), now)
+        while not self._fs.create_if_absent(_path(name), records.to_bytes(to_plain(record))):
+            known = self.read(name)  # None where it was damaged: then it is made again
+            if known is not None:
+                _require_same(name, known.config, record.config)
+                return known
+        return record
+
+    def read(self, name: str) -> RunRecord | None:
+        """The record, None where there is none; a damaged one is set aside and counts as none."""
+        path = _path(_checked(name))
+        try:
+            raw = self._fs.read(path)
+        except FileNotFoundError:
+            return None
+        try:
+            return decode(RunRecord, records.from_bytes(raw), at=path)
+        except (CorruptArtifact, BadInput) as error:
+            aside = f"damaged/run-{name}-{nonce()}.json"
+            if self._fs.move(path, aside):
+                _log.warning("damaged run record %s (%s): kept in %s", name, error, aside)
+            return None
+
+    def list(self) -> tuple[RunRecord, ...]:
+        """Every run, oldest first."""
+        names = (name.removesuffix(".json") for name in self._fs.names("runs"))
+        found = (self.read(name) for name in names if _NAME.fullmatch(name))
+        return tuple(sorted((run for run in found if run), key=lambda r: (r.created_at, r.name)))
+
+
+def _require_same(name: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    if canonical_json(known) == canonical_json(asked):
+        return
+    changes = [f"{path} is {old} there and {new} here" for path, old, new in _changes(known, asked)]
+    more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
+    raise BadInput(
+        f"name={name} stands for a run with another configuration "
+        f"({'; '.join(changes[:_SHOWN])}{more}): another name, or the same configuration"
+    )
+
+
+def _changes(left: Any, right: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted paths whose values differ."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        for key in sorted({*left, *right}):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from _changes(left.get(key, "absent"), right.get(key, "absent"), inner)
+    elif canonical_json(left) != canonical_json(right):
+        yield path, left, right
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            f"name={name} is not allowed: up to 128 of A-Z a-z 0-9 . _ -, not beginning with a dot"
+        )
+    return name
+
+
+def _path(name: str) -> str:
+    return f"runs/{name}.json"

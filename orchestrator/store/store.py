@@ -1,0 +1,172 @@
+"""The store: the truth about what has been trained, scored and asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from had_core.errors import BadInput
+from orchestrator.plan.artifacts import ArtifactKind
+from orchestrator.store.artifacts import Artifacts
+from orchestrator.store.fs import StoreFs
+from orchestrator.store.local_fs import LocalFs
+from orchestrator.store.partial import Partial
+from orchestrator.store.runs import Runs
+from orchestrator.store.seal import SEAL_FILE, Damage, Seal, Sealed, is_key
+
+LAYOUT_VERSION = 1
+_LAYOUT_FILE = "store.json"
+_PREFIX = re.compile(r"[0-9a-f]{1,64}")
+_LISTED = 10
+
+
+class Store:
+    """Sealed artefacts, progress and runs below one root.
+
+    ::
+
+        store.json                  layout version
+        fit/ memory/ eval/          sealed artefacts (``artifacts.py``)
+        partial/                    progress inside a fit (``partial.py``)
+        runs/                       name -> configuration (``runs.py``)
+        damaged/                    what failed its checksum, kept for a look
+
+    Safe for many processes at once, and against the death of any of them at any point.
+    """
+
+    def __init__(self, fs: StoreFs) -> None:
+        """Over an opened file system; raises BadInput for a store of a newer layout."""
+        self.fs = fs
+        self.runs = Runs(fs)
+        self._artifacts = Artifacts(fs)
+        _check_layout(fs)
+
+    @classmethod
+    def open(cls, location: str | Path) -> Store:
+        """Open or create the store in a local folder (a path or a ``file://`` address).
+
+        Raises:
+            BadInput: another kind of address, a folder that cannot be written, or a store written
+                by a newer version.
+        """
+        return cls(LocalFs(_local_path(str(location))))
+
+    @property
+    def uri(self) -> str:
+        """What ``Store.open`` takes in another process: an absolute path."""
+        return self.fs.root
+
+    @property
+    def damaged(self) -> tuple[Damage, ...]:
+        """Artefacts that this object found damaged and set aside."""
+        return tuple(self._artifacts.damaged)
+
+    def is_sealed(self, kind: ArtifactKind, key: str) -> bool:
+        """Whether the artefact exists with files of the right size."""
+        return self._artifacts.is_sealed(kind, key)
+
+    def seal(
+        self,
+        kind: ArtifactKind,
+        key: str,
+        files: Mapping[str, bytes],
+        manifest: Mapping[str, Any],
+    ) -> Sealed:
+        """Seal an artefact; returns the winner's where another writer was first.
+
+        Raises:
+            BadInput: the store cannot be written.
+            ValueError: a key that is not 64 hexadecimal digits, an unsafe file name, or a manifest
+                that JSON cannot hold.
+        """
+        return self._artifacts.seal(kind, key, files, manifest)
+
+    def load(self, kind: ArtifactKind, key: str) -> Sealed | None:
+        """The artefact, every byte verified; None where it is absent.
+
+        A damaged one is logged by name, moved to ``damaged/``, and absent from then on.
+        """
+        return self._artifacts.load(kind, key)
+
+    def manifest(self, kind: ArtifactKind, key: str) -> Mapping[str, Any] | None:
+        """The manifest alone, without reading the data; None where the artefact is absent."""
+        seal: Seal | None = self._artifacts.seal_of(kind, key)
+        return seal.manifest if seal else None
+
+    def partial(self, fit_key: str) -> Partial:
+        """The progress of a fit that is not sealed yet."""
+        return Partial(self.fs, fit_key)
+
+    def keys(self, kind: ArtifactKind) -> list[str]:
+        """Keys of all sealed artefacts of a kind, sorted."""
+        return [key for _, key in self._begin_with(kind, "")]
+
+    def find(self, prefix: str) -> list[tuple[ArtifactKind, str]]:
+        """Sealed artefacts whose key begins with ``prefix``, by kind, then by key.
+
+        Raises BadInput for a prefix that is not 1 to 64 hexadecimal digits.
+        """
+        if not _PREFIX.fullmatch(prefix):
+            raise BadInput(f"key '{prefix}' is not allowed: 1 to 64 hexadecimal digits")
+        return [found for kind in ArtifactKind for found in self._begin_with(kind, prefix)]
+
+    def resolve(self, prefix: str, kind: ArtifactKind | None = None) -> tuple[ArtifactKind, str]:
+        """The one artefact (of ``kind``) whose key begins with ``prefix``.
+
+        Raises BadInput where there is none, or several: then it lists them.
+        """
+        found = [item for item in self.find(prefix) if kind in (None, item[0])]
+        if len(found) == 1:
+            return found[0]
+        what = kind.value if kind else "artefact"
+        if not found:
+            raise BadInput(f"key '{prefix}' begins no {what} in store {self.uri}: see `had plan`")
+        shown = ", ".join(f"{k.value} {key[: len(prefix) + 8]}" for k, key in found[:_LISTED])
+        more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        raise BadInput(f"key '{prefix}' begins {len(found)} artefacts: one of {shown}{more}")
+
+    def _begin_with(self, kind: ArtifactKind, prefix: str) -> list[tuple[ArtifactKind, str]]:
+        top, found = kind.value, []
+        shards = [prefix[:2]] if len(prefix) >= 2 else self.fs.names(top)
+        for shard in shards:
+            if not shard.startswith(prefix[:2]):
+                continue
+            for key in self.fs.names(f"{top}/{shard}"):
+                path = f"{top}/{shard}/{key}/{SEAL_FILE}"
+                if is_key(key) and key.startswith(prefix) and self.fs.size(path) is not None:
+                    found.append((kind, key))
+        return found
+
+
+def _local_path(location: str) -> str:
+    parts = urlsplit(location)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return unquote(parts.path)
+    if "://" in location:
+        raise BadInput(
+            f"store={location} is not allowed: a local folder (an object store needs an atomic "
+            "create, which no adapter offers yet)"
+        )
+    return os.path.abspath(os.path.expanduser(location))
+
+
+def _check_layout(fs: StoreFs) -> None:
+    """Write the layout version into a new store; refuse one from the future."""
+    where = f"{fs.root}/{_LAYOUT_FILE}"
+    if fs.size(_LAYOUT_FILE) is None:
+        fs.create_if_absent(_LAYOUT_FILE, json.dumps({"layout": LAYOUT_VERSION}).encode())
+    try:
+        version = json.loads(fs.read(_LAYOUT_FILE))["layout"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{where} is not a store's layout file: a JSON object with 'layout'"
+        ) from error
+    if type(version) is not int or not 1 <= version <= LAYOUT_VERSION:
+        raise BadInput(
+            f"{where} says layout {version}: this version of had reads up to {LAYOUT_VERSION}"
+        )
