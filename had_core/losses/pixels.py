@@ -54,8 +54,7 @@ def argmax_class(logits_BCHW: Tensor) -> Tensor:
 
 def pixel_cross_entropy(logits_BCHW: Tensor, label_BHW: Tensor) -> Tensor:
     """Cross-entropy of every pixel, ``[B,H,W]``; labels are int64 in 0..C-1."""
-    loss_BHW: Tensor = _PixelCrossEntropy.apply(logits_BCHW, label_BHW)
-    return loss_BHW
+    return _PixelCrossEntropy.apply(logits_BCHW, label_BHW)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _PixelCrossEntropy(torch.autograd.Function):

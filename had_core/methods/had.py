@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class Variant(enum.Enum):
-    """PAPER follows the paper's formulas; RELEASED does what the released code computes."""
+    """PAPER follows the paper's formulas; RELEASED does what the released code computes.
+
+    RELEASED also pools L_new over the batch, in every stage that distils. Stages without
+    distillation are plain supervision in both, and shared with all other methods.
+    """
 
     PAPER = "paper"
     RELEASED = "released"
@@ -58,6 +62,20 @@ class HadLossConfig:
         require(self.eps > 0, "method.loss.eps", self.eps, "a number above 0")
         require(self.bins >= 2, "method.loss.bins", self.bins, "2 or more")
 
+    def effective(self) -> HadLossConfig:
+        """The same loss with every setting that cannot matter at its default."""
+        released = self.variant is Variant.RELEASED
+        unused = {
+            "k": self.beta == 0,
+            "delta": self.beta == 1 or (self.bins != 2 and not released),
+            "bins": self.beta == 1 or released,
+            "mean": self.beta == 1 or released,
+            "eps": self.beta == 1 or released or self.mean is GroupMean.ARITHMETIC,
+        }
+        default = HadLossConfig()
+        reset = {name: getattr(default, name) for name, is_unused in unused.items() if is_unused}
+        return replace(self, **reset)
+
 
 @dataclass(frozen=True)
 class HadConfig(MethodConfig):
@@ -89,7 +107,8 @@ class HadConfig(MethodConfig):
         if not any(weights.values()):
             return NaiveConfig()
         same = set(weights.values())
-        return replace(self, weight=same.pop() if len(same) == 1 else weights)
+        weight = same.pop() if len(same) == 1 else weights
+        return replace(self, weight=weight, loss=self.loss.effective())
 
     def build(self) -> Method:
         return Had(self)
@@ -109,17 +128,31 @@ class Had(Method):
     def terms(self, step: StepView) -> dict[str, Tensor]:
         from had_core.losses.had import had_loss
 
-        terms = supervised_terms(step)
         loss, old = self._config.loss, step.old_tasks
+        distilled = self._config.distilled([task.name for task in old])
+        pooled = distilled and loss.variant is Variant.RELEASED
+        terms = _pooled_terms(step) if pooled else supervised_terms(step)
         for task in old:
+            if task.name not in distilled:
+                continue
             weight = self._config.weight_of(task.name)
             if loss.variant is Variant.PAPER:
                 weight /= len(old)
-            if weight == 0:
-                continue
             db_B, sg_B = had_loss(task, step.student(task), step.teacher(task), loss)
             if loss.beta < 1:
                 terms[f"db/{task.name}"] = weight * (1 - loss.beta) * step.mean_over_images(db_B)
             if loss.beta > 0:
                 terms[f"sg/{task.name}"] = weight * loss.beta * step.mean_over_images(sg_B)
         return terms
+
+
+def _pooled_terms(step: StepView) -> dict[str, Tensor]:
+    """``L_new`` of every new task as the released code computes it: over this rank's batch."""
+    from had_core.losses.released import released_prediction, released_supervised_loss
+
+    terms = {}
+    for task in step.new_tasks:
+        prediction_BCHW = released_prediction(task, step.student(task))
+        value = released_supervised_loss(task, prediction_BCHW, step.target(task))
+        terms[f"new/{task.name}"] = step.mean_over_images(value.expand(len(prediction_BCHW)))
+    return terms
