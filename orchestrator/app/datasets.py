@@ -1,0 +1,87 @@
+"""The data set of a run: built where it is embedded, verified before anything trains on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from had_core.canonical import digest
+from had_core.errors import BadInput, CorruptArtifact
+
+if TYPE_CHECKING:
+    from had_core.data import ShardDataset
+    from had_core.data.manifest import DatasetManifest
+    from orchestrator.config import DatasetConfig
+
+Note = Callable[[str], None]
+
+
+def open_dataset(config: DatasetConfig, note: Note) -> ShardDataset:
+    """Build the data set if it is an embedded one that is not there, then verify every shard.
+
+    Raises:
+        BadInput: there is none and none can be built, or a shard is damaged (it is named).
+    """
+    from had_core.data import ShardDataset
+
+    folder = Path(config.path)
+    if not folder.exists():
+        _build(config, note)
+    try:
+        dataset = ShardDataset.open(folder, verify=True)
+    except CorruptArtifact as error:
+        raise BadInput(str(error)) from None
+    _check_tasks(config, dataset.manifest)
+    return dataset
+
+
+def fingerprints(config: DatasetConfig, note: Note) -> Mapping[str, str]:
+    """Fingerprint of every split, from the manifest alone; provisional where nothing is built."""
+    from had_core.data import DatasetManifest
+
+    folder = Path(config.path)
+    if not folder.exists():
+        _require_buildable(config)
+        note(f"data set {config.path} is not built yet: the keys below are provisional")
+        return {split: digest(["not built", split, config.build]) for split in ("train", "test")}
+    manifest = DatasetManifest.read(folder)
+    _check_tasks(config, manifest)
+    return {name: split.fingerprint for name, split in manifest.splits.items()}
+
+
+def _build(config: DatasetConfig, note: Note) -> None:
+    _require_buildable(config)
+    assert config.build is not None
+    from had_core.data.rooms import RoomsConfig, build
+
+    size = config.build
+    note(f"building {config.name} ({size.train} + {size.test} images) in {config.path}")
+    build(
+        config.path,
+        RoomsConfig(
+            seed=size.seed,
+            train=size.train,
+            test=size.test,
+            height=size.height,
+            width=size.width,
+        ),
+    )
+
+
+def _require_buildable(config: DatasetConfig) -> None:
+    if config.build is None:
+        raise BadInput(
+            f"dataset.path={config.path} does not exist: import it first "
+            f"(had data import {config.name} SRC {config.path}), or name another folder"
+        )
+
+
+def _check_tasks(config: DatasetConfig, manifest: DatasetManifest) -> None:
+    has = [task.name for task in manifest.tasks]
+    for task in config.tasks:
+        if task not in has:
+            raise BadInput(
+                f"dataset.tasks names '{task}', which {config.path} does not hold: "
+                f"it has {', '.join(has)}"
+            )
