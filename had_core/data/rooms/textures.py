@@ -148,7 +148,8 @@ def _books(u_face: Array, v_face: Array, u: Array, seed: Array, a: Array, b: Arr
     red, green, blue = (0.06 + 0.6 * hashed(spine, np.full_like(u, k), seed) for k in range(3))
     band = np.where(np.abs(v_face + 0.4) < 0.12, 1.5, 1.0)
     edge = np.where(u / 0.045 - spine < 0.15, 0.35, 1.0)
-    return np.minimum(np.stack([red, green, blue], -1) * (band * edge)[:, None], 1.0)
+    color: Array = np.stack([red, green, blue], -1) * (band * edge)[:, None]
+    return np.minimum(color, 1.0)
 
 
 def _picture(u_face: Array, v_face: Array, u: Array, seed: Array, a: Array, b: Array) -> Array:
