@@ -31,8 +31,11 @@ class LocalFs(ArrowFs):
     """Reads through pyarrow, writes through the operating system.
 
     A file is written under a temporary name, synced, and then renamed (``write``) or hard-linked
-    (``create_if_absent``: a link fails where the name exists, a rename would replace). Folders are
-    synced after a name appears in them, so that what a reader finds survives a power cut.
+    (``create_if_absent``: a link fails where the name exists, a rename would replace).
+
+    Contents are on the disk before their name appears, and a name that decides something (a seal,
+    a pointer, a run) is synced too; on a journalling file system that takes every earlier name with
+    it. Should a power cut elsewhere lose the name of a data file, its seal shows the damage.
     """
 
     def __init__(self, root: str) -> None:
@@ -56,6 +59,7 @@ class LocalFs(ArrowFs):
                 if not os.path.lexists(target):  # a file stands where a folder is needed
                     raise
                 return False
+            _sync_folder(os.path.dirname(target))
         return True
 
     def delete(self, path: str) -> None:
@@ -69,13 +73,12 @@ class LocalFs(ArrowFs):
     def move(self, source: str, target: str) -> bool:
         begin, end = self._at(source), self._at(target)
         with self._writing():
-            _make_folders(os.path.dirname(end))
+            os.makedirs(os.path.dirname(end), exist_ok=True)
             try:
                 os.rename(begin, end)
             except FileNotFoundError:
                 return False
             _sync_folder(os.path.dirname(end))
-            _sync_folder(os.path.dirname(begin))
         return True
 
     def _at(self, path: str) -> str:
@@ -89,10 +92,9 @@ class LocalFs(ArrowFs):
         for attempt in range(_RETRIES):
             temporary = temporary_beside(target)
             try:
-                _make_folders(os.path.dirname(target))
+                os.makedirs(os.path.dirname(target), exist_ok=True)
                 _write_synced(temporary, data)
                 place(temporary, target)
-                _sync_folder(os.path.dirname(target))
                 return
             except FileNotFoundError:
                 if attempt == _RETRIES - 1:
@@ -134,21 +136,6 @@ def _write_synced(path: str, data: bytes) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _make_folders(folder: str) -> None:
-    """Like ``os.makedirs``, and every new name is synced."""
-    missing = []
-    while not os.path.isdir(folder):
-        missing.append(folder)
-        folder = os.path.dirname(folder)
-    for new in reversed(missing):
-        try:
-            os.mkdir(new)
-        except FileExistsError:  # another process was first, unless it is a file
-            if os.path.isfile(new):
-                raise
-        _sync_folder(os.path.dirname(new))
 
 
 def _sync_folder(folder: str) -> None:
