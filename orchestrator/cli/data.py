@@ -10,6 +10,7 @@ from orchestrator.cli.output import AsJson, console, emit_json
 
 if TYPE_CHECKING:
     from had_core.data import ShardDataset
+    from had_core.data.check import CheckReport
 
 app = typer.Typer(help="Make and check data sets.", no_args_is_help=True)
 
@@ -58,12 +59,20 @@ def check(
     dst: Annotated[str, typer.Argument(help="Folder of a built or imported data set.")],
     as_json: AsJson = False,
 ) -> None:
-    """Verify every shard against its checksum and every value against its task."""
+    """Verify every shard against its checksum and every value against its task.
+
+    Exit code 2 where the data set cannot be used as it is.
+    """
+    from had_core.canonical import to_plain
     from had_core.data.check import check as check_data
 
-    report = check_data(dst)
+    report = check_data(dst, strict=False)
     if as_json:
-        emit_json(report.to_json())
+        emit_json({"ok": report.ok, **to_plain(report)})
+    else:
+        _show_check(report)
+    if not report.ok:
+        raise typer.Exit(2)
 
 
 def _report(dataset: ShardDataset, as_json: bool) -> None:
@@ -89,3 +98,36 @@ def _report(dataset: ShardDataset, as_json: bool) -> None:
         if isinstance(value, list):
             shown = ", ".join(value)
         out.print(f"{key:<13}{shown}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _show_check(report: CheckReport) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=f"{report.name} {report.width} x {report.height}  {report.path}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    for title in ("split", "images", "task", "kind", "labelled", "valid", "least", "most"):
+        right = title in ("images", "labelled", "valid", "least", "most")
+        table.add_column(title, justify="right" if right else "left")
+    for split in report.splits:
+        for i, task in enumerate(split.tasks):
+            first = (split.name, str(split.count)) if i == 0 else ("", "")
+            ends = ("-" if x is None else f"{x:.4g}" for x in (task.minimum, task.maximum))
+            table.add_row(
+                *first,
+                task.name,
+                task.kind.value,
+                str(task.labelled_images),
+                f"{task.valid_share:.1%}",
+                *ends,
+            )
+        table.add_section()
+    out = console()
+    out.print(table)
+    for problem in report.problems:
+        out.print(f"problem: {problem}", style="bold red", markup=False, soft_wrap=True)
+    if report.ok:
+        out.print(f"sound; fingerprint {report.fingerprint}", soft_wrap=True, highlight=False)

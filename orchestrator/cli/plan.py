@@ -10,7 +10,8 @@ def plan(overrides: Overrides = None, as_json: AsJson = False) -> None:
     from orchestrator.app.plan import plan as plan_app
     from orchestrator.config import compose
 
-    result = plan_app(compose(overrides or []))
+    notes = console(stderr=True)
+    result = plan_app(compose(overrides or []), lambda text: notes.print(text, soft_wrap=True))
     if as_json:
         emit_json(result.to_json())
         return

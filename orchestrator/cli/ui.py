@@ -11,12 +11,14 @@ from orchestrator.cli.output import DEFAULT_STORE, Store, absolute_store
 
 def ui(
     store: Store = DEFAULT_STORE,
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; the UI has no password.")
-    ] = "127.0.0.1",
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(help="MLflow's data, where a run set tracking.uri.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.")] = 5000,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
 ) -> None:
-    """Open MLflow's UI over a store, on this machine only."""
+    """Open MLflow's UI over a store, on this machine only (127.0.0.1)."""
     from orchestrator.tracking.ui import serve
 
-    serve(absolute_store(store), host=host, port=port)
+    serve(absolute_store(store), tracking_uri, port=port, open_browser=open_browser)

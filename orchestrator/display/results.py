@@ -37,7 +37,8 @@ class SequenceResult:
     """One method over one order with one seed.
 
     Attributes:
-        r_matrix: row i holds every task's test metrics after stage i + 1; tasks learned so far.
+        r_matrix: row i holds the test metrics of the tasks known after stage i + 1; a row for
+            every task of the order, empty where the method has no such stage (``joint``).
         delta_m_pct: Delta_m of the last row against the reference's, percent; None without one.
         floored: ``task/metric`` where the reference was so near 0 that the constant prediction's
             score took its place in the denominator.

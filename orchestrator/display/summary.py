@@ -54,9 +54,8 @@ def summarise(result: RunResult) -> tuple[MethodSummary, ...]:
 
 
 def _of_method(name: str, sequences: list[SequenceResult], result: RunResult) -> MethodSummary:
-    last = [s.r_matrix[-1] for s in sequences if s.r_matrix]
     final = {
-        task: {m.name: Spread.of(row.get(task, {}).get(m.name) for row in last) for m in metrics}
+        task: {m.name: Spread.of(_last(s, task, m.name) for s in sequences) for m in metrics}
         for task, metrics in result.metrics.items()
     }
     return MethodSummary(
@@ -67,3 +66,9 @@ def _of_method(name: str, sequences: list[SequenceResult], result: RunResult) ->
         forgetting=Spread.of(s.forgetting for s in sequences),
         mean_rank=Spread.of(s.mean_rank for s in sequences),
     )
+
+
+def _last(sequence: SequenceResult, task: str, metric: str) -> float | None:
+    """From the last row that knows the task: ``single`` has each task in one row only."""
+    rows = [row for row in sequence.r_matrix if task in row]
+    return rows[-1][task].get(metric) if rows else None

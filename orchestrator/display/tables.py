@@ -65,13 +65,15 @@ def r_table(sequence: SequenceResult, metrics: Mapping[str, Sequence[MetricSpec]
     table.add_column("after stage")
     for task in learned:
         table.add_column(_metric_title(task, metrics[task][0]), justify="right")
-    for i, row in enumerate(sequence.r_matrix):
+    stages = {stage.position: stage.tasks for stage in sequence.stages}
+    for i, row in enumerate(sequence.r_matrix, start=1):
+        if not row:
+            continue
         cells = [
             _number(row.get(task, {}).get(metrics[task][0].name)) if task in row else ""
             for task in learned
         ]
-        new = sequence.stages[i].tasks if i < len(sequence.stages) else sequence.order[i : i + 1]
-        table.add_row(f"{i + 1} {', '.join(new)}", *cells)
+        table.add_row(f"{i} {', '.join(stages.get(i, ()))}", *cells)
     return table
 
 
@@ -129,7 +131,8 @@ def _plan_row(row: Mapping[str, Any]) -> Iterator[RenderableType]:
     else:
         state = Text("cached", style="green")
     yield row["stage"]
-    yield " → ".join(row["tasks"][:-1]) or "-"
+    new = row["stage"].partition(": ")[2].split(", ")
+    yield " → ".join(task for task in row["tasks"] if task not in new) or "-"
     yield row["key"][:12]
     yield state
     yield str(row["sequences"])
