@@ -52,7 +52,11 @@ class ArrowFs:
     def names(self, folder: str) -> list[str]:
         from pyarrow.fs import FileSelector
 
-        found = self._fs.get_file_info(FileSelector(self._at(folder), allow_not_found=True))
+        selector = FileSelector(self._at(folder), allow_not_found=True)
+        try:
+            found = self._fs.get_file_info(selector)
+        except NotADirectoryError:
+            return []
         return sorted(info.base_name for info in found)
 
     def delete(self, path: str) -> None:

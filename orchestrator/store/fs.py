@@ -46,7 +46,7 @@ class StoreFs(Protocol):
         ...
 
     def names(self, folder: str) -> list[str]:
-        """Names of files and folders directly inside, sorted; empty where there is no folder."""
+        """Names of files and folders directly inside, sorted; empty where there is no such folder."""
         ...
 
     def delete(self, path: str) -> None:

@@ -1,0 +1,146 @@
+"""kill -9 at every write between training and clearing up: nothing is lost that was finished.
+
+The scenario is one stage as a worker executes it against the store. Every write point is
+enumerated, before, half-way through and after; then the same scenario runs again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from killing_fs import KillingFs, Moment, count_writes, run_killed
+
+from orchestrator.store import ArtifactKind, LocalFs, Store, StoreFs
+
+FIT = hashlib.sha256(b"fit").hexdigest()
+EVAL = hashlib.sha256(b"eval").hexdigest()
+EPOCHS = 3
+
+
+def state_after(epoch: int) -> bytes:
+    """A deterministic "training": epoch by epoch from the state before."""
+    state = b"initial"
+    for _ in range(epoch):
+        state = hashlib.sha256(state).digest() * 40
+    return state
+
+
+def stage(fs: StoreFs, trained: list[int] | None = None) -> None:
+    """Resume, train, seal the fit, seal its R row, clear the progress."""
+    store = Store(fs)
+    if not store.is_sealed(ArtifactKind.FIT, FIT):
+        partial = store.partial(FIT)
+        found = partial.read()
+        done = found[1]["epoch"] if found else 0
+        assert found is None or found[0] == state_after(done)
+        for epoch in range(done + 1, EPOCHS + 1):
+            if trained is not None:
+                trained.append(epoch)
+            partial.write(state_after(epoch), {"epoch": epoch})
+        files = {"model": state_after(EPOCHS), "history.json": b"[1,2,3]"}
+        store.seal(ArtifactKind.FIT, FIT, files, {"epochs": EPOCHS})
+    if not store.is_sealed(ArtifactKind.EVAL, EVAL):
+        model = store.load(ArtifactKind.FIT, FIT).read("model")
+        row = hashlib.sha256(model).hexdigest().encode()
+        store.seal(ArtifactKind.EVAL, EVAL, {"row.json": row}, {"fit": FIT})
+    store.partial(FIT).clear()
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Every file that matters, without the random part of its folder's name."""
+    found = {}
+    for path in root.rglob("*"):
+        parts = path.relative_to(root).parts
+        if path.is_file() and not parts[-1].startswith(".tmp-"):
+            name = "/".join("data" if part.startswith("data-") else part for part in parts)
+            found[name] = b"" if parts[-1] == "SEAL.json" else path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> tuple[list[str], dict[str, bytes]]:
+    root = tmp_path_factory.mktemp("uninterrupted")
+    fs = KillingFs(LocalFs(str(root)))
+    stage(fs)
+    return fs.log, contents(root)
+
+
+def test_the_scenario_has_the_writes_it_should(uninterrupted):
+    """So that the enumeration below cannot pass by enumerating nothing."""
+    log, files = uninterrupted
+    creates = [line for line in log if line.startswith("create")]
+    assert len(creates) == 1 + EPOCHS + 2  # the layout, a pointer an epoch, two seals
+    assert [line.split("/")[-1] for line in creates[-2:]] == ["SEAL.json", "SEAL.json"]
+    assert log[-1].startswith("delete partial/")
+    assert len(log) == 1 + 2 * EPOCHS + 2 * (EPOCHS - 2) + 3 + 2 + 1
+    assert len(files) == 1 + 3 + 2
+
+
+@pytest.mark.parametrize("moment", list(Moment), ids=lambda moment: moment.value)
+def test_killed_at_every_write(moment, uninterrupted, tmp_path, caplog):
+    log, expected = uninterrupted
+    finished_epochs = 0
+    for point, line in enumerate(log):
+        root = tmp_path / str(point)
+        assert run_killed(stage, root, point, moment), line
+
+        store = Store.open(root)
+        fit = store.load(ArtifactKind.FIT, FIT)
+        score = store.load(ArtifactKind.EVAL, EVAL)
+        partial = store.partial(FIT).read()
+        assert fit is None or fit.read("model") == state_after(EPOCHS), line
+        assert score is None or fit is not None, line
+        if partial is not None:
+            assert partial[0] == state_after(partial[1]["epoch"]), line
+        if line.startswith("create partial/") and moment is Moment.AFTER:
+            finished_epochs += 1
+            assert partial[1]["epoch"] == finished_epochs, line
+        if line.startswith("create fit/") and moment is Moment.AFTER:
+            assert fit is not None, line
+
+        trained: list[int] = []
+        stage(LocalFs(str(root)), trained)
+        done = EPOCHS if fit else partial[1]["epoch"] if partial else 0
+        assert trained == list(range(done + 1, EPOCHS + 1)), line
+        assert contents(root) == expected, line
+        assert store.damaged == ()
+        assert store.fs.names("damaged") == []
+        assert not [p for p in (root / "fit").rglob(".tmp-*")], line
+    assert "damaged" not in caplog.text
+
+
+def test_killed_twice_in_a_row(uninterrupted, tmp_path):
+    """The second attempt dies too, one write later than it resumed."""
+    log, expected = uninterrupted
+    for point in range(0, len(log), 2):
+        root = tmp_path / str(point)
+        assert run_killed(stage, root, point, Moment.WITHIN)
+        run_killed(stage, root, 1, Moment.WITHIN)
+        stage(LocalFs(str(root)))
+        assert contents(root) == expected
+
+
+def damaged_stage(fs: StoreFs) -> None:
+    """A sealed fit whose bytes have rotted is found and made again."""
+    if fs.size("store.json") is None:
+        stage(LocalFs(fs.root))
+        (path,) = Path(fs.root).glob("fit/*/*/data-*/model")
+        path.write_bytes(b"rotten" + path.read_bytes()[6:])
+    if Store(fs).load(ArtifactKind.FIT, FIT) is None:
+        stage(fs)
+
+
+def test_killed_while_setting_damage_aside(uninterrupted, tmp_path):
+    _, expected = uninterrupted
+    points = count_writes(damaged_stage, tmp_path / "count")
+    assert points > 8
+    for point in range(points):
+        for moment in Moment:
+            root = tmp_path / f"{point}-{moment.value}"
+            assert run_killed(damaged_stage, root, point, moment)
+            damaged_stage(LocalFs(str(root)))
+            stage(LocalFs(str(root)))
+            kept = {n: c for n, c in contents(root).items() if not n.startswith("damaged/")}
+            assert kept == expected
