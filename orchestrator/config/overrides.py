@@ -62,7 +62,8 @@ def apply(
         override = parse(text)
         first, *rest = override.key_or_group.split(".")
         if first not in allowed:
-            raise unknown_key(first, first, allowed)
+            listed = ", ".join(sorted(allowed))
+            raise BadInput(f"{first} cannot be changed here: allowed are {listed}")
         if override.type not in (OverrideType.CHANGE, OverrideType.ADD, OverrideType.FORCE_ADD):
             raise BadInput(f"'{text}' is not allowed here: write key=value")
         value = override.value()

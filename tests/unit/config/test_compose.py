@@ -275,7 +275,7 @@ def test_overrides_on_settings_that_are_already_made() -> None:
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("net=tiny", "net is not a known key: allowed are data, method, train"),
+        ("net=tiny", "net cannot be changed here: allowed are data, method, train"),
         ("train=papr", "train=papr is not allowed (did you mean 'paper'?)"),
         ("~train", "'~train' is not allowed here"),
         ("train", "'train' is not a setting"),

@@ -1,0 +1,310 @@
+"""The command line over made-up applications: what is printed where, and exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from had_core.data.rooms import TASKS
+from had_core.errors import BadInput, HadError
+from orchestrator.cli.main import app
+from orchestrator.config import RunConfig, compose
+from orchestrator.display.results import (
+    PlanResult,
+    RerunResult,
+    RunResult,
+    SequenceResult,
+    StageFailure,
+    StageResult,
+    metrics_of,
+)
+
+METRICS = metrics_of(TASKS[:2])
+ROW = {task: {m.name: 0.5 for m in metrics} for task, metrics in METRICS.items()}
+FAST = ("tasks=[semantic,depth]", "name=try")
+
+Fake = Callable[..., None]
+
+
+def call(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Put functions in the place of an application module."""
+
+    def put(module: str, **functions: Any) -> None:
+        made = ModuleType(module)
+        for name, function in functions.items():
+            setattr(made, name, function)
+        monkeypatch.setitem(sys.modules, module, made)
+
+    return put
+
+
+def a_result(config: RunConfig, *failures: StageFailure) -> RunResult:
+    stages = tuple(StageResult("a" * 64, (t,), i + 1, i == 0) for i, t in enumerate(config.tasks))
+    rows = ({"semantic": ROW["semantic"]}, ROW)
+    sequence = SequenceResult("had", config.orders[0], 0, rows, stages, forgetting=0.25)
+    return RunResult(
+        config.name,
+        config.recipe,
+        METRICS,
+        (sequence,),
+        config.store.root,
+        tracking_uri="sqlite:///db",
+        stages_trained=1,
+        stages_reused=1,
+        failures=failures,
+        seconds=9.0,
+    )
+
+
+def test_help_imports_nothing_heavy_and_answers_at_once() -> None:
+    code = (
+        "import sys\nsys.argv = ['had', '--help']\n"
+        "from orchestrator.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'numpy', 'pyarrow', 'hydra', 'optuna', 'rich'}\n"
+        "sys.exit(','.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        seconds.append(time.perf_counter() - start)
+        assert done.returncode == 0, f"imported: {done.stderr}"
+        assert "Usage" in done.stdout
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("command", ["run", "resume", "plan", "rerun", "ui", "data", "doctor"])
+def test_every_command_explains_itself(command: str) -> None:
+    done = call(command, "--help")
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) > 5
+
+
+def test_run_shows_tables_and_where_things_lie(fake: Fake, tmp_path: Path) -> None:
+    fake("orchestrator.app.run", run=lambda config, display: a_result(config))
+    done = call("run", *FAST, f"store.root={tmp_path}")
+    assert done.exit_code == 0, done.output
+    for text in ("had: semantic → depth, seed 0", "25.0 %", "1 trained, 1 reused", str(tmp_path)):
+        assert text in done.stdout
+    assert f"ui --store {tmp_path}" in done.stdout
+
+
+def test_run_json_is_the_only_thing_on_stdout(fake: Fake) -> None:
+    def run(config: RunConfig, display: Any) -> RunResult:
+        display.note("building")
+        return a_result(config)
+
+    fake("orchestrator.app.run", run=run)
+    done = call("run", *FAST, "--json")
+    shown = json.loads(done.stdout)
+    assert shown["name"] == "try"
+    assert shown["sequences"][0]["r_matrix"][1]["depth"]["abs_err"] == 0.5
+    assert "building" in done.stderr
+
+
+def test_a_failed_stage_is_told_and_is_exit_code_1(fake: Fake) -> None:
+    failure = StageFailure("b" * 64, "had", ("depth",), "loss term 'new/depth' is not finite")
+    fake("orchestrator.app.run", run=lambda config, display: a_result(config, failure))
+    done = call("run", *FAST)
+    assert done.exit_code == 1
+    assert "loss term 'new/depth' is not finite" in done.stdout
+    assert "resume try" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (BadInput("train.epochs=0 is not allowed:\n1 or more"), 2, "train.epochs=0 is not allowed"),
+        (HadError("the store is in use"), 1, "the store is in use"),
+        (KeyboardInterrupt(), 130, "continue with: had resume try"),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_code(
+    fake: Fake, error: BaseException, code: int, said: str
+) -> None:
+    def run(config: RunConfig, display: Any) -> RunResult:
+        raise error
+
+    fake("orchestrator.app.run", run=run)
+    done = call("run", *FAST)
+    assert done.exit_code == code
+    assert done.stderr.startswith("had: ")
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_a_program_error_is_not_hidden(fake: Fake) -> None:
+    def run(config: RunConfig, display: Any) -> RunResult:
+        raise ZeroDivisionError
+
+    fake("orchestrator.app.run", run=run)
+    assert isinstance(call("run", *FAST).exception, ZeroDivisionError)
+
+
+def test_bad_settings_start_nothing(fake: Fake) -> None:
+    started: list[RunConfig] = []
+    fake("orchestrator.app.run", run=lambda config, display: started.append(config))
+    done = call("run", "order=[depth,depth]")
+    assert (done.exit_code, started) == (2, [])
+    assert "names the task 'depth' twice" in done.stderr
+
+
+def test_resume_uses_the_recorded_settings(fake: Fake, tmp_path: Path) -> None:
+    recorded, seen = compose(FAST), []
+
+    def run(config: RunConfig, display: Any) -> RunResult:
+        seen.append(config)
+        return a_result(config)
+
+    asked: list[tuple[str, str]] = []
+
+    def find(store: str, name: str) -> RunConfig:
+        asked.append((store, name))
+        return recorded
+
+    fake("orchestrator.app.run", run=run, recorded=find)
+    assert call("resume", "try", "--store", str(tmp_path)).exit_code == 0
+    assert asked == [(str(tmp_path), "try")]
+    assert seen == [recorded]
+    assert call("resume", "try", "cluster.lanes=2").exit_code == 0
+    assert seen[1].cluster.lanes == 2
+    done = call("resume", "try", "train.epochs=9")
+    assert done.exit_code == 2
+    assert "train cannot be changed here: allowed are cluster, dataset, tracking" in done.stderr
+    done = call("resume", "try", "dataset.name=other")
+    assert done.exit_code == 2
+    assert "changes what 'try' trains" in done.stderr
+    assert len(seen) == 2
+
+
+PLAN = {
+    "rows": [
+        {
+            "stage": "naive: depth",
+            "position": 1,
+            "tasks": ["depth"],
+            "key": "c" * 64,
+            "parent": None,
+            "cached": cached,
+            "to_evaluate": to_evaluate,
+            "sequences": 2,
+        }
+        for cached, to_evaluate in ((True, []), (True, ["test"]), (False, ["test"]))
+    ],
+    "sequences": 2,
+    "stages_wanted": 4,
+    "unique": 3,
+    "cached": 2,
+    "to_train": 1,
+    "to_evaluate": 2,
+}
+
+
+def test_plan(fake: Fake) -> None:
+    fake(
+        "orchestrator.app.plan",
+        plan=lambda config, note: PlanResult(config.name, config.recipe, "/s", PLAN),
+    )
+    done = call("plan", *FAST)
+    states = [line.split()[4] for line in done.stdout.splitlines() if "cccccccccccc" in line]
+    assert states == ["cached", "evaluate", "train"]
+    assert "2 sequences want 4 stages; sharing leaves 3 (1 saved)" in done.stdout
+    shown = json.loads(call("plan", *FAST, "--json").stdout)
+    assert shown == {"name": "try", "recipe": "rooms", "store": "/s", **PLAN}
+
+
+@pytest.mark.parametrize(
+    ("reproduced", "same_numerics", "code", "text"),
+    [
+        (True, True, 0, "reproduced: the weights are the same bit for bit"),
+        (False, True, 1, "NOT reproduced"),
+        (False, False, 0, "sealed with other workers, threads"),
+        (None, None, 0, "a new stage beside"),
+    ],
+)
+def test_rerun(
+    fake: Fake, reproduced: bool | None, same_numerics: bool | None, code: int, text: str
+) -> None:
+    result = RerunResult(
+        key="a" * 64,
+        new_key="b" * 64,
+        tasks=("depth",),
+        metrics=METRICS,
+        row=ROW,
+        store="/s",
+        reproduced=reproduced,
+        difference=None if reproduced else 1e-6,
+        same_numerics=same_numerics,
+        sealed_row=ROW if reproduced is not None else None,
+    )
+    fake("orchestrator.app.rerun", rerun=lambda stage, store, overrides, display: result)
+    done = call("rerun", "aaaa")
+    assert (done.exit_code, text in done.stdout) == (code, True)
+    assert json.loads(call("rerun", "aaaa", "--json").stdout)["new_key"] == "b" * 64
+
+
+def test_data_build_and_check(tmp_path: Path) -> None:
+    out = tmp_path / "rooms"
+    size = ("--train", "3", "--test", "2", "--height", "16", "--width", "16")
+    done = call("data", "build", "rooms", "--out", str(out), *size, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["images"] == {"train": 3, "test": 2}
+    assert "sound; fingerprint" in call("data", "check", str(out)).stdout
+    shard = next(out.rglob("*.arrow"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    done = call("data", "check", str(out))
+    assert done.exit_code == 2
+    assert shard.name in done.stdout
+    report = json.loads(call("data", "check", str(out), "--json").stdout)
+    assert report["ok"] is False
+    assert shard.name in report["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data", "check", "/does/not/exist"], "/does/not/exist"),
+        (["data", "build", "roms"], "roms is not allowed: rooms"),
+        (["data", "build", "rooms", "--train", "0"], "train=0 is not allowed: 1 or more"),
+        (["data", "import", "nyu", "a", "b"], "nyu is not allowed: nyuv2"),
+        (["data", "import", "nyuv2", "/does/not/exist", "/tmp/never"], "/does/not/exist"),
+    ],
+)
+def test_data_errors_name_what_is_wrong(words: list[str], said: str) -> None:
+    done = call(*words)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert not Path("/tmp/never").exists()
+
+
+def test_the_built_folder_is_the_one_the_configuration_reads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    written: list[Path] = []
+
+    def build(folder: str, config: Any) -> Any:
+        written.append(Path(folder).absolute())
+        raise BadInput("enough")
+
+    monkeypatch.setattr("had_core.data.rooms.build", build)
+    monkeypatch.chdir(tmp_path)
+    call("data", "build", "rooms", "--train", "7")
+    assert [str(path) for path in written] == [compose(["dataset.build.train=7"]).dataset.path]
