@@ -1,0 +1,306 @@
+"""Starting, joining and leaving Ray.
+
+A private local cluster listens on the loopback interface only, wants a token that lives in a file
+only its owner can read, keeps everything it writes in one scratch folder, and ends with its driver:
+Ray's reaper ends the processes when the driver is killed, the next start sweeps the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from had_core.errors import BadInput
+
+_PREFIX = "had-ray-"
+_LOOPBACK = "127.0.0.1"
+_OBJECT_STORE_BYTES = 100 * 2**20  # weights travel through the store, not through Ray
+_QUIET_RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # the default makes every report cost 2 s
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+_PRIVATE_RAY = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # nobody preempts this machine
+# Ray puts unix sockets below this folder; the kernel allows 107 bytes for a socket's whole path.
+_LONGEST_SCRATCH = 40
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Where lanes run.
+
+    Attributes:
+        address: ``host:port`` of a running cluster; None starts a private one on this machine.
+        cpus: CPUs that a private cluster offers; None for all of this machine.
+        gpus: GPUs that a private cluster offers; None for all of this machine.
+        lanes: Ray Train runs side by side; each executes one stage at a time.
+        workers: ranks of a lane; they split every global batch.
+        threads: CPUs and torch threads of one worker; None shares out what there is.
+        gpu: whether each worker holds a GPU.
+    """
+
+    address: str | None = None
+    cpus: int | None = None
+    gpus: int | None = None
+    lanes: int = 1
+    workers: int = 1
+    threads: int | None = None
+    gpu: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("lanes", "workers", "threads", "cpus"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadInput(f"cluster.{name}={value} is not allowed: 1 or more")
+
+
+def placed(settings: ClusterSettings, nodes: Sequence[Mapping[str, float]]) -> ClusterSettings:
+    """The settings with ``threads`` decided, once it is certain that everything has its place.
+
+    Args:
+        nodes: resources of every node, e.g. ``[{"CPU": 2.0}]``.
+
+    Raises:
+        BadInput: the cluster could never place it, and would wait for ever; names what is wanted
+            and what there is.
+    """
+    workers = settings.lanes * settings.workers
+    cpus = sum(node.get("CPU", 0.0) for node in nodes)
+    threads = settings.threads or next(
+        (t for t in range(int(cpus // workers), 1, -1) if _room(nodes, t) >= workers), 1
+    )
+    what = f"cluster.lanes={settings.lanes} x cluster.workers={settings.workers}"
+    with_threads = f"{what} x cluster.threads={threads}"
+    if workers * threads > cpus:
+        raise BadInput(f"{with_threads} wants {workers * threads} CPUs, there are {cpus:g}")
+    if _room(nodes, threads) < workers:
+        raise BadInput(
+            f"{with_threads} wants {workers} workers, the nodes have room for "
+            f"{_room(nodes, threads)} of {threads} CPUs each"
+        )
+    gpus = sum(node.get("GPU", 0.0) for node in nodes)
+    if settings.gpu and workers > gpus:
+        raise BadInput(f"{what} wants {workers} GPUs, there are {gpus:g}")
+    return replace(settings, threads=threads)
+
+
+def _room(nodes: Sequence[Mapping[str, float]], threads: int) -> int:
+    """Workers that fit: a worker's CPUs are on one node."""
+    return sum(int(node.get("CPU", 0.0) // threads) for node in nodes)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that this process is connected to.
+
+    Attributes:
+        settings: as given, ``threads`` decided.
+        scratch: folder or URI for what Ray Train writes; nothing in it is ever read again.
+        private: whether this process started it.
+    """
+
+    settings: ClusterSettings
+    scratch: str
+    private: bool
+
+
+@contextlib.contextmanager
+def connect(settings: ClusterSettings, shared_scratch: str | None = None) -> Iterator[Cluster]:
+    """Start a private cluster or join the one at ``settings.address``; leave it at the end.
+
+    Args:
+        shared_scratch: folder or URI that every node of a joined cluster can write.
+    """
+    if settings.address is None:
+        with _private_cluster(settings) as scratch:
+            yield Cluster(placed(settings, _node_resources()), scratch, private=True)
+        return
+    with _joined_cluster(settings.address):
+        settings = placed(settings, _node_resources())
+        yield Cluster(settings, shared_scratch or tempfile.gettempdir(), private=False)
+
+
+@contextlib.contextmanager
+def _private_cluster(settings: ClusterSettings) -> Iterator[str]:
+    cpus = settings.cpus or usable_cpus()
+    if not settings.gpu:  # only Ray knows how many GPUs there are
+        placed(settings, [{"CPU": float(cpus)}])  # before the seconds that a start costs
+    with _scratch_folder() as scratch, _environment(_private_environment(scratch)):
+        import ray
+
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=settings.gpus if settings.gpu else 0,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            _node_ip_address=_LOOPBACK,
+            _temp_dir=str(scratch),
+            _system_config={
+                "prestart_worker_first_driver": False,
+                "enable_metrics_collection": False,
+            },
+        )
+        try:
+            yield str(scratch / "train")
+        finally:
+            ray.shutdown()
+
+
+def _reread_environment() -> None:
+    """Ray keeps what it read from the environment when it was imported, perhaps long ago."""
+    from ray._private import ray_constants
+
+    raylet: Any = importlib.import_module("ray._raylet")  # its stubs lack these names
+
+    inside_only = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0"
+    ray_constants.ENABLE_RAY_CLUSTER = not inside_only
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextlib.contextmanager
+def _joined_cluster(address: str) -> Iterator[None]:
+    import ray
+
+    with _environment(_QUIET_RAY):
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                runtime_env=_shipped_code(),
+            )
+        except (ConnectionError, RuntimeError) as error:
+            raise BadInput(f"cluster.address={address} cannot be joined: {error}") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _node_resources() -> list[Mapping[str, float]]:
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def code_folders() -> list[str]:
+    """Absolute folders that a worker needs on its path to import this very code."""
+    import had_core
+    import orchestrator
+
+    folders = [str(Path(_file_of(package)).parents[1]) for package in (orchestrator, had_core)]
+    return list(dict.fromkeys(folders))
+
+
+def _file_of(package: Any) -> str:
+    return str(Path(package.__file__).resolve())
+
+
+def _shipped_code() -> dict[str, Any]:
+    """Nodes of a joined cluster get this version of the code, wherever they run."""
+    import had_core
+    import orchestrator
+
+    modules = [str(Path(_file_of(package)).parent) for package in (orchestrator, had_core)]
+    return {"py_modules": modules}
+
+
+def _private_environment(scratch: Path) -> dict[str, str]:
+    """What every process of a private cluster inherits."""
+    token = scratch / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    path = [*code_folders(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {
+        # Ray then binds every port to 127.0.0.1; with it on, "127.0.0.1" means the outside address.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_TMPDIR": str(scratch),
+        **_QUIET_RAY,
+        **_PRIVATE_RAY,
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, path))),
+    }
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for Ray and every process it starts."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    _reread_environment()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        _reread_environment()
+
+
+# Scratch folders --------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A new private folder with a short path, locked while its owner lives."""
+    root = _short_root()
+    _sweep(root)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))  # mode 0700
+    lock = _lock(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            lock.close()
+
+
+def _short_root() -> Path:
+    root = Path(tempfile.gettempdir()).resolve()
+    return root if len(str(root)) + len(_PREFIX) <= _LONGEST_SCRATCH - 8 else Path("/tmp")
+
+
+def _lock(folder: Path) -> IO[str] | None:
+    """The folder's lock; None where a living process holds it."""
+    handle = (folder / "owner").open("a")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        return None
+    return handle
+
+
+def _sweep(root: Path) -> None:
+    """Remove the folders of drivers that were killed."""
+    for folder in root.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if folder.stat().st_uid != os.getuid() or not (folder / "owner").exists():
+                continue
+            lock = _lock(folder)
+            if lock is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                lock.close()

@@ -1,0 +1,356 @@
+"""Execute one stage against the store: what is sealed is not made again, what is partial goes on.
+
+Every rank runs the same code in step. Rank 0 alone looks at the store and shares what it saw, so
+that ranks cannot disagree; an exception on one rank alone ends the lane's worker group, which
+starts again and goes on from the last finished epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from had_core.data import ShardDataset
+from had_core.errors import BadInput, Cancelled, CorruptArtifact, NonFiniteLoss
+from had_core.evaluation import Example, evaluate, examples
+from had_core.fit_config import FitConfig
+from had_core.parallel import Parallel, agree_any
+from had_core.progress import EpochRecord, FitProgress, SilentObserver, StageObserver
+from had_core.stage import FitResult, Runtime, fit
+from had_core.tasks import DenseTask
+from had_core.tensors import from_bytes
+from orchestrator.execution.desk import Desk
+from orchestrator.execution.messages import (
+    Failure,
+    FailureKind,
+    Lease,
+    Outcome,
+    StageProgress,
+    StageWork,
+    Status,
+)
+from orchestrator.execution.observer import Reporter
+from orchestrator.execution.provenance import versions
+from orchestrator.execution.runner import StageRunner, Tell
+from orchestrator.execution.sharing import share_bytes, share_json
+from orchestrator.plan.numerics import NumericsClass
+from orchestrator.plan.specs import EvalSpec, StageSpec
+from orchestrator.store import Store
+from orchestrator.tracking.journal import Journal
+from orchestrator.tracking.pictures import render_examples
+
+_PICTURES = 3  # images in the example picture of a task
+
+_Tensors = Mapping[str, Tensor] | None
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker is told when its lane starts; the rest comes with each stage.
+
+    Attributes:
+        store: root of the store, absolute path or URI.
+        dataset: folder of the data set, absolute, on every node.
+        threads: torch threads of a worker.
+        device: ``cpu`` or ``cuda``.
+        commit: git commit of the driver's code, for manifests.
+        scratch: folder for caches that may vanish; the system's temporary folder by default.
+    """
+
+    store: str
+    dataset: str
+    threads: int = 1
+    device: str = "cpu"
+    commit: str = ""
+    scratch: str | None = None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One stage in execution; ``desk`` on rank 0 only."""
+
+    lease: Lease
+    work: StageWork
+    stage: StageSpec
+    desk: Desk | None
+    tell: Tell
+
+
+def open_worker(settings: WorkerSettings, parallel: Parallel) -> StageRunner:
+    """The runner of one rank; a ``RunnerFactory`` once the settings are bound.
+
+    Raises:
+        BadInput: the data set or the store cannot be used.
+    """
+    torch.set_num_threads(settings.threads)
+    device = torch.device(settings.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", torch.cuda.current_device())
+    scratch = Path(settings.scratch) if settings.scratch else None
+    dataset = ShardDataset.open(Path(settings.dataset))
+    store = Store.open(settings.store) if parallel.rank == 0 else None
+    return StageWorker(settings, dataset, store, Runtime(parallel, device, scratch))
+
+
+class StageWorker:
+    """A StageRunner over had_core and the store; ``store`` is for rank 0 alone."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        dataset: ShardDataset,
+        store: Store | None,
+        runtime: Runtime,
+    ) -> None:
+        self._settings, self._dataset = settings, dataset
+        self._store, self._runtime = store, runtime
+        self._parallel = runtime.parallel
+        self._journals: dict[str, Journal] = {}
+
+    def run(self, lease: Lease, work: StageWork, tell: Tell) -> Outcome:
+        ended = _Ended(lease.key)
+        try:
+            stage = self._stage(work)
+            return self._execute(
+                _Job(lease, work, stage, self._desk(lease, work, stage), tell), ended
+            )
+        except NonFiniteLoss as error:
+            return ended.failed(FailureKind.NON_FINITE, error, error.epoch, error.step, error.term)
+        except BadInput as error:
+            return ended.failed(FailureKind.BAD_INPUT, error)
+        except Cancelled:
+            return ended.outcome(Status.CANCELLED)
+
+    def _stage(self, work: StageWork) -> StageSpec:
+        """The stage's spec; BadInput on every rank where one of them cannot execute it."""
+        problem: BadInput | None = None
+        try:
+            stage = StageSpec.from_json(work.spec)
+            self._check(work, stage)
+        except BadInput as error:
+            problem = error
+        if agree_any(self._parallel, problem is not None):
+            raise problem or BadInput("another worker of this lane cannot execute the stage")
+        return stage
+
+    def _check(self, work: StageWork, stage: StageSpec) -> None:
+        if stage.key != work.key:
+            raise BadInput(
+                f"stage {work.key[:12]} has the key {stage.key[:12]} here: driver and workers must "
+                "run the same version of had-orchestrator"
+            )
+        found, planned = self._dataset.split("train").fingerprint, stage.fit.data_fingerprint
+        if found != planned:
+            raise BadInput(
+                f"dataset {self._settings.dataset} has the fingerprint {found[:12]} here, the plan "
+                f"was made for {planned[:12]}"
+            )
+
+    def _desk(self, lease: Lease, work: StageWork, stage: StageSpec) -> Desk | None:
+        if self._store is None:
+            return None
+        if work.run not in self._journals:
+            self._journals[work.run] = Journal(self._settings.store, work.run)
+        journal = self._journals[work.run]
+        return Desk(self._store, journal, work, stage, lease.attempt, self._provenance())
+
+    def _execute(self, job: _Job, ended: _Ended) -> Outcome:
+        stage, desk = job.stage, job.desk
+        net = self._share(desk, Desk.net)
+        if net is None or share_json(self._parallel, desk.needs_memory() if desk else None):
+            parents = self._parents(stage, desk)
+            if parents is None:
+                return ended.outcome(Status.PARENT_MISSING)
+            result = self._fit(job, *parents)
+            ended.steps_run = result.steps_run
+            state = self._seal(desk, result)
+        else:
+            self._share(desk, Desk.partial)  # so that the desk knows of unfinished business
+            state, _ = from_bytes(net)
+        for index in share_json(self._parallel, desk.missing_evals() if desk else None):
+            self._evaluate(stage.fit.config, stage.evals[index], desk, state)
+        with self._alone():
+            if desk is not None:
+                ended.trained = desk.close(ended.seconds(), ended.steps_run)
+        return ended.outcome(Status.SEALED)
+
+    # Training -----------------------------------------------------------------------------------
+
+    def _parents(self, stage: StageSpec, desk: Desk | None) -> tuple[_Tensors, _Tensors] | None:
+        """Weights and memory to start from; None where the store cannot give them."""
+        weights: _Tensors = None
+        memory: _Tensors = None
+        if stage.fit.parent is not None:
+            weights = self._tensors(self._share(desk, Desk.parent_net))
+            if weights is None:
+                return None
+        if stage.fit.parent_memory is not None:
+            memory = self._tensors(self._share(desk, Desk.parent_memory))
+            if memory is None:
+                return None
+        return weights, memory
+
+    @staticmethod
+    def _tensors(raw: bytes | None) -> Mapping[str, Tensor] | None:
+        try:
+            return None if raw is None else from_bytes(raw)[0]
+        except CorruptArtifact:  # sealed as such: the parent has to be made again
+            return None
+
+    def _fit(self, job: _Job, weights: _Tensors, memory: _Tensors) -> FitResult:
+        raw = self._share(job.desk, Desk.partial)
+        resume = None if raw is None else FitProgress.from_bytes(raw)
+        config, kept = job.stage.fit.config, job.stage.memory
+        if kept is not None:
+            # A method that was reduced to a simpler one trains the same weights, but the simpler
+            # one remembers nothing.
+            config = replace(config, method=kept.method)
+        with self._alone():
+            if job.desk is not None:
+                job.desk.announce()
+        return fit(
+            config,
+            self._dataset,
+            parent=weights,
+            memory=memory,
+            observer=self._observer(job, resume.epoch if resume else 0),
+            resume=resume,
+            runtime=self._runtime,
+        )
+
+    def _observer(self, job: _Job, done: int) -> StageObserver:
+        """Rank 0 reports and saves; ``done`` epochs are finished already."""
+        if job.desk is None:
+            return SilentObserver()
+        work, train = job.work, job.stage.fit.config.train
+        start = StageProgress(
+            key=work.key,
+            lane=job.lease.lane,
+            attempt=job.desk.attempt,
+            position=work.position,
+            tasks=work.tasks,
+            method=work.method,
+            order=work.order,
+            epoch=done,
+            epochs=train.epochs,
+            step=0,
+            steps_per_epoch=0,
+            workers=self._parallel.world_size,
+        )
+        desk = job.desk
+
+        def save(record: EpochRecord, progress: Callable[[], FitProgress]) -> None:
+            with self._alone():
+                desk.save_epoch(record, progress)
+
+        return Reporter(start, train.batch_size, job.tell, save)
+
+    def _seal(self, desk: Desk | None, result: FitResult) -> Mapping[str, Tensor]:
+        """Seal what was trained; the weights that the store holds from now on."""
+        theirs = None
+        with self._alone():
+            if desk is not None:
+                if desk.needs_memory():
+                    desk.seal_memory(result)
+                theirs = desk.seal_fit(result)
+        theirs = share_bytes(self._parallel, theirs)
+        return result.state if theirs is None else from_bytes(theirs)[0]
+
+    # Scoring ------------------------------------------------------------------------------------
+
+    def _evaluate(
+        self, config: FitConfig, spec: EvalSpec, desk: Desk | None, state: Mapping[str, Tensor]
+    ) -> None:
+        row = evaluate(config, state, self._dataset, spec.split, runtime=self._runtime)
+        if desk is None:
+            return
+        device = self._runtime.device
+        shown = examples(config, state, self._dataset, spec.split, _PICTURES, device=device)
+        tasks = self._dataset.split("train").tasks
+        pictures = {name: _picture(tasks[name], found) for name, found in shown.items()}
+        with self._alone():
+            desk.seal_eval(spec, row, pictures)
+
+    # Ranks --------------------------------------------------------------------------------------
+
+    def _share(self, desk: Desk | None, look: Callable[[Desk], bytes | None]) -> bytes | None:
+        return share_bytes(self._parallel, look(desk) if desk is not None else None)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Around what rank 0 does by itself: its trouble must not pass for an agreed failure."""
+        try:
+            yield
+        except BadInput as error:
+            if self._parallel.world_size == 1:
+                raise
+            raise RuntimeError(str(error)) from error
+
+    def _provenance(self) -> dict[str, Any]:
+        numerics = NumericsClass(
+            workers=self._parallel.world_size,
+            threads=self._settings.threads,
+            device=_device_name(self._runtime.device),
+            torch=torch.__version__,
+            cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        )
+        return {
+            "numerics": numerics.to_json(),
+            "versions": versions(),
+            "commit": self._settings.commit,
+        }
+
+
+def _picture(task: DenseTask, found: Sequence[Example]) -> bytes:
+    return render_examples(
+        task,
+        np.stack([example.image for example in found]),
+        np.stack([example.truth for example in found]),
+        np.stack([example.prediction for example in found]),
+    )
+
+
+class _Ended:
+    """Collects what an outcome says while the stage runs."""
+
+    def __init__(self, key: str) -> None:
+        self._key, self._started = key, time.perf_counter()
+        self.steps_run = 0
+        self.trained = False
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    def outcome(self, status: Status, failure: Failure | None = None) -> Outcome:
+        return Outcome(
+            key=self._key,
+            status=status,
+            trained=self.trained,
+            steps_run=self.steps_run,
+            seconds=self.seconds(),
+            failure=failure,
+        )
+
+    def failed(
+        self,
+        kind: FailureKind,
+        error: Exception,
+        epoch: int | None = None,
+        step: int | None = None,
+        term: str | None = None,
+    ) -> Outcome:
+        text = "".join(traceback.format_exception(error))
+        return self.outcome(Status.FAILED, Failure(kind, str(error), text, epoch, step, term))
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
