@@ -234,7 +234,7 @@ def _dataset_inputs(dataset: DatasetRef | None) -> list[DatasetInput]:
         DatasetInput(
             Dataset(
                 name=f"{dataset.name}/{split}",
-                digest=fingerprint[:36],
+                digest=fingerprint[:12],  # shown in full by the UI; 36 would fit
                 source_type="local",
                 source=json.dumps({"uri": dataset.source}),
                 schema=json.dumps(schema),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow.tracking.client import MlflowClient
 
 PAGE = 500
+# Lets the UI open with what belongs to trained models, not to agents and prompts.
+_EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class TrackingTrouble(HadError):
@@ -159,7 +161,7 @@ def ensure_experiment(client: MlflowClient, name: str, location: TrackingLocatio
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, _artifacts(location, name)))
+            return str(client.create_experiment(name, _artifacts(location, name), _EXPERIMENT))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

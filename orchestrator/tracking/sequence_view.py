@@ -185,7 +185,7 @@ def _note(view: SequenceView) -> str:
     lines = ["| after stage | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for name, row in rows.items():
         lines.append("| " + " | ".join([name, *(_cell(row.get(c)) for c in columns)]) + " |")
-    return "\n".join(["Test set after every stage (all metrics: artifact `R.json`).", "", *lines])
+    return "\n".join([*lines, "", "Test set after every stage; all metrics: artifact `R.json`."])
 
 
 def _cell(value: float | None) -> str:

@@ -7,21 +7,26 @@ credentials in it do not show in the process list.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from had_core.errors import BadInput, HadError
 from orchestrator.tracking.background import close_dead_runs
-from orchestrator.tracking.location import TrackingLocation, quiet_environment
+from orchestrator.tracking.location import TrackingLocation, quiet_environment, redact
 from orchestrator.tracking.mlflow_writer import PictureSource
 
 HOST = "127.0.0.1"
@@ -35,20 +40,26 @@ class UiServer:
 
     url: str
     process: subprocess.Popen[bytes]
+    log: IO[bytes]
 
     def wait(self) -> int:
         """Until the server ends; its exit status."""
         return self.process.wait()
 
     def stop(self) -> None:
-        """End the server and the workers it started."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        """End the server and the workers it started; they share a process group."""
+        for end, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, None)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, end)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(patience)
+                break
+        self.log.close()
+
+    def last_words(self) -> str:
+        """The end of what the server wrote."""
+        self.log.seek(0)
+        return redact(self.log.read().decode(errors="replace").strip()[-500:])
 
     def __enter__(self) -> UiServer:
         return self
@@ -82,7 +93,7 @@ def serve(
         if open_browser:
             webbrowser.open(location.uri)
         return
-    with start(location, port) as server:
+    with start(location, port) as server, _interrupted_by(signal.SIGTERM):
         say(f"MLflow UI: {server.url}  (Ctrl-C stops it)")
         if open_browser:
             webbrowser.open(server.url)
@@ -99,16 +110,39 @@ def start(location: TrackingLocation, port: int = DEFAULT_PORT) -> UiServer:
     location.prepare()
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
     command += ["--workers", "1", "--no-serve-artifacts"]
-    server = UiServer(
-        f"http://{HOST}:{port}",
-        subprocess.Popen(command, env=_environment(location), stdout=subprocess.DEVNULL),
+    log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the server)
+    process = subprocess.Popen(
+        command,
+        env=_environment(location),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
+    server = UiServer(f"http://{HOST}:{port}", process, log)
     try:
         _await(server)
     except BaseException:
         server.stop()
         raise
     return server
+
+
+@contextlib.contextmanager
+def _interrupted_by(number: int) -> Iterator[None]:
+    """Let a signal end the block as Ctrl-C does, so that no server is left behind."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def _environment(location: TrackingLocation) -> dict[str, str]:
@@ -143,7 +177,8 @@ def _await(server: UiServer) -> None:
     deadline = time.monotonic() + _START_TIMEOUT
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
-            raise HadError(f"the MLflow server ended with status {server.process.returncode}")
+            status = server.process.returncode
+            raise HadError(f"the MLflow server ended with status {status}: {server.last_words()}")
         try:
             with urllib.request.urlopen(f"{server.url}/health", timeout=5) as answer:
                 if answer.status == 200:

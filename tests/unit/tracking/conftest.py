@@ -84,9 +84,7 @@ class Story:
 
     def ref(self, sequence: str, position: int, key: str, parent: str | None) -> StageRef:
         task = sequence.split(":")[1].split(">")[position - 1]
-        return StageRef(
-            sequence=sequence, key=key, parent=parent, position=position, tasks=(task,)
-        )
+        return StageRef(sequence=sequence, key=key, parent=parent, position=position, tasks=(task,))
 
     def stage_started(self, ref: StageRef, attempt: int = 1, epochs: int = 2) -> None:
         params = {"method": "had", "lr": 1e-4}
@@ -136,7 +134,9 @@ class Story:
         self._add(StageReused, stage=ref, rows=self.rows(ref), evals={"test": f"eval-{ref.key}"})
 
     def stage_failed(self, ref: StageRef, attempt: int = 1, final: bool = True) -> None:
-        self._add(StageFailed, stage=ref, attempt=attempt, message="a loss is not finite", final=final)
+        self._add(
+            StageFailed, stage=ref, attempt=attempt, message="a loss is not finite", final=final
+        )
 
     def trained(self, ref: StageRef, epochs: int = 2) -> None:
         self.stage_started(ref, epochs=epochs)
@@ -189,7 +189,7 @@ def story() -> Story:
     return Story()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_story() -> Callable[..., Story]:
     return Story
 

@@ -1,0 +1,287 @@
+"""The journal loses nothing, survives damage and costs little."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import fs
+
+from had_core.errors import BadInput
+from orchestrator.tracking import files
+from orchestrator.tracking.events import Event, from_json, to_json
+from orchestrator.tracking.files import ArrowFolder, Folder, LocalFolder
+from orchestrator.tracking.journal import (
+    Journal,
+    JournalReader,
+    journal_folder,
+    journal_id,
+    journal_names,
+)
+
+REPO = Path(__file__).resolve().parents[3]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _segments(root: Path, run: str) -> list[Path]:
+    return sorted((root / "journal" / run).glob("*.jsonl"))
+
+
+def test_what_is_appended_is_read(tmp_path: Path, demo: list[Event]) -> None:
+    journal = Journal(tmp_path, demo[0].run)
+    for event in demo:
+        journal.append(event)
+    journal.close()
+    reader = JournalReader.open(tmp_path, demo[0].run)
+    assert reader.events() == demo
+    assert reader.damaged == []
+    assert journal_names(tmp_path) == [demo[0].run]
+
+
+def test_poll_gives_every_event_once(tmp_path: Path, demo: list[Event]) -> None:
+    journal = Journal(tmp_path, demo[0].run)
+    reader = JournalReader.open(tmp_path, demo[0].run)
+    assert reader.poll() == []
+    seen: list[Event] = []
+    for number, event in enumerate(demo):
+        journal.append(event)
+        if number % 3 == 0:
+            seen += [entry.event for entry in reader.poll()]
+    journal.close()
+    seen += [entry.event for entry in reader.poll()]
+    assert seen == demo
+
+
+def test_many_writers_at_once(tmp_path: Path, new_story: Callable[..., Any]) -> None:
+    """Threads stand for processes: every Journal has its own segment names."""
+    stories = [new_story(clock=1000.0 + 0.1 * n) for n in range(4)]
+
+    def work(story: Any) -> None:
+        name = story.sequence_started("had", ("depth",))
+        story.trained(story.ref(name, 1, "1" * 64, None), epochs=20)
+        journal = Journal(tmp_path, story.run)
+        for event in story.events:
+            journal.append(event)
+            journal.flush()
+
+    threads = [threading.Thread(target=work, args=(story,)) for story in stories]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    read = JournalReader.open(tmp_path, stories[0].run).events()
+    assert len(read) == sum(len(story.events) for story in stories)
+    assert [e.time for e in read] == sorted(e.time for e in read)
+    for story in stories:
+        assert all(event in read for event in story.events)
+
+
+def test_epochs_are_batched_and_ends_are_written_at_once(tmp_path: Path, story: Any) -> None:
+    clock = Clock()
+    journal = Journal(tmp_path, story.run, clock=clock)
+    ref = story.ref("had:depth:s0", 1, "1" * 64, None)
+    story.stage_started(ref, epochs=1000)
+    journal.append(story.events[-1])
+    for epoch in range(1, 1001):
+        clock.now += 3.6  # an hour of epochs
+        story.epoch(ref, epoch)
+        journal.append(story.events[-1])
+    assert len(_segments(tmp_path, story.run)) < 50
+    story.stage_finished(ref)
+    journal.append(story.events[-1])
+    assert JournalReader.open(tmp_path, story.run).events() == story.events
+
+
+def test_flush_before_a_seal_leaves_nothing_behind(tmp_path: Path, story: Any) -> None:
+    journal = Journal(tmp_path, story.run, clock=lambda: 0.0)
+    ref = story.ref("had:depth:s0", 1, "1" * 64, None)
+    story.stage_started(ref)
+    story.epoch(ref, 1)
+    story.epoch(ref, 2)
+    for event in story.events:
+        journal.append(event)
+    reader = JournalReader.open(tmp_path, story.run)
+    assert len(reader.poll()) == 1
+    journal.flush()
+    assert len(reader.poll()) == 2
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def _flip(data: bytes) -> bytes:
+    middle = len(data) // 3
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def _drop_a_line(data: bytes) -> bytes:
+    return b"".join(data.splitlines(keepends=True)[1:])
+
+
+@pytest.mark.parametrize(
+    "damage", [_cut, _flip, _drop_a_line, lambda data: b"", lambda data: b"\xff\x00garbage"]
+)
+def test_a_damaged_segment_is_named_and_skipped(
+    tmp_path: Path,
+    demo: list[Event],
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[bytes], bytes],
+) -> None:
+    journal = Journal(tmp_path, demo[0].run)
+    for event in demo:
+        journal.append(event)
+    journal.close()
+    victim = _segments(tmp_path, demo[0].run)[1]
+    lost = victim.read_bytes().count(b"\n") - 1
+    victim.write_bytes(damage(victim.read_bytes()))
+    reader = JournalReader.open(tmp_path, demo[0].run)
+    events = reader.events()
+    assert len(events) == len(demo) - lost
+    assert all(event in demo for event in events)
+    assert reader.damaged == [victim.name]
+    assert victim.name in caplog.text
+    caplog.clear()
+    assert reader.poll() == []
+    assert caplog.text == ""
+
+
+def test_half_written_files_are_not_seen(tmp_path: Path, demo: list[Event]) -> None:
+    folder = LocalFolder(tmp_path / "f")
+    folder.write("a", b"1")
+    (tmp_path / "f" / ".b.12345678").write_bytes(b"half")
+    assert folder.names() == ["a"]
+
+
+def test_a_full_disk_loses_nothing_and_raises_nothing(
+    tmp_path: Path,
+    demo: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    journal = Journal(tmp_path, demo[0].run)
+    with monkeypatch.context() as patch:
+
+        def full(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(files.LocalFolder, "write", full)
+        for event in demo[:10]:
+            journal.append(event)
+        journal.flush()
+    assert caplog.text.count("No space left on device") == 1
+    for event in demo[10:]:
+        journal.append(event)
+    assert JournalReader.open(tmp_path, demo[0].run).events() == demo
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", ".hidden", "a b", "ü", "x" * 300])
+def test_run_names_that_are_no_file_names_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match="run name"):
+        Journal(tmp_path, name)
+
+
+def test_events_of_another_run_are_refused(tmp_path: Path, demo: list[Event]) -> None:
+    with pytest.raises(BadInput, match="elsewhere"):
+        Journal(tmp_path, "elsewhere").append(demo[0])
+
+
+def test_the_id_is_made_once(tmp_path: Path) -> None:
+    first = journal_id(journal_folder(tmp_path, "a"))
+    assert journal_id(journal_folder(tmp_path, "a")) == first
+    assert journal_id(journal_folder(tmp_path, "b")) != first
+
+
+def _local(path: Path) -> Folder:
+    return LocalFolder(path / "x" / "y")
+
+
+def _arrow(path: Path) -> Folder:
+    return ArrowFolder(fs.LocalFileSystem(), f"{path}/x/y")
+
+
+@pytest.mark.parametrize("make", [_local, _arrow])
+def test_folders_keep_the_same_contract(tmp_path: Path, make: Callable[[Path], Folder]) -> None:
+    folder = make(tmp_path)
+    assert folder.names() == []
+    with pytest.raises(FileNotFoundError):
+        folder.read("a")
+    folder.write("b", b"2", durable=True)
+    folder.write("a", b"1")
+    folder.write("a", b"1 again")
+    folder.write(".hidden", b"")
+    assert folder.names() == ["a", "b"]
+    assert folder.read("a") == b"1 again"
+    assert folder.create("a", b"no") is False
+    assert folder.create("c", b"3") is True
+    assert (folder.read("a"), folder.read("c")) == (b"1 again", b"3")
+
+
+def test_a_journal_in_an_arrow_store(tmp_path: Path, demo: list[Event]) -> None:
+    """``file:`` paths go the local way; a sub-tree file system stands for an object store."""
+    store = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    folder = ArrowFolder(store, "journal/run")
+    line = to_json(demo[0])
+    folder.write("w-000000.jsonl", b"not a segment")
+    reader = JournalReader(folder)
+    assert reader.poll() == []
+    assert reader.damaged == ["w-000000.jsonl"]
+    assert from_json(line) == demo[0]
+
+
+def test_a_killed_writer_leaves_whole_segments(tmp_path: Path) -> None:
+    """kill -9 while a process appends as fast as it can."""
+    code = (
+        "import sys, itertools\n"
+        "from orchestrator.tracking.events import RunStarted\n"
+        "from orchestrator.tracking.journal import Journal\n"
+        "journal = Journal(sys.argv[1], 'r')\n"
+        "for n in itertools.count():\n"
+        "    journal.append(RunStarted(time=float(n), run='r', recipe='x' * 20000))\n"
+        "    n == 20 and print('go', flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(REPO)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"go\n"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    reader = JournalReader.open(tmp_path, "r")
+    times = [event.time for event in reader.events()]
+    assert len(times) >= 20
+    assert times == [float(n) for n in range(len(times))]
+    assert reader.damaged == []
+
+
+def test_appending_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "import orchestrator.tracking.journal, orchestrator.tracking.background\n"
+        "import orchestrator.tracking.ui\n"
+        "print([m for m in ('mlflow', 'torch', 'ray', 'pyarrow', 'numpy') if m in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(REPO)},
+    )
+    assert done.stdout.strip() == "[]"
