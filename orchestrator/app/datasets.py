@@ -47,6 +47,11 @@ def fingerprints(config: DatasetConfig, note: Note) -> Mapping[str, str]:
         return {split: digest(["not built", split, config.build]) for split in ("train", "test")}
     manifest = DatasetManifest.read(folder)
     _check_tasks(config, manifest)
+    return fingerprints_of(manifest)
+
+
+def fingerprints_of(manifest: DatasetManifest) -> dict[str, str]:
+    """Fingerprint of every split."""
     return {name: split.fingerprint for name, split in manifest.splits.items()}
 
 

@@ -1,0 +1,196 @@
+"""``had run`` and ``had resume``: train what a configuration describes, and say what came out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from had_core.errors import BadInput
+from orchestrator.app.datasets import fingerprints_of, open_dataset
+from orchestrator.app.journalling import RunJournal
+from orchestrator.app.planning import sequences_of
+from orchestrator.app.scores import Reference, constant_row, sequence_results
+from orchestrator.config import Backend, Device, RunConfig
+from orchestrator.display.results import RunResult, SequenceResult, StageFailure, metrics_of
+from orchestrator.execution.cluster import ClusterSettings
+from orchestrator.execution.driver import Placement, TreeResult, run_tree, survey
+from orchestrator.execution.formats import read_file
+from orchestrator.execution.messages import Event
+from orchestrator.plan.artifacts import ArtifactKind
+from orchestrator.plan.tree import PrefixTree
+from orchestrator.store import Store
+from orchestrator.tracking.background import TrackingWriter
+from orchestrator.tracking.events import End
+from orchestrator.tracking.journal import Journal
+from orchestrator.tracking.location import TrackingLocation
+
+if TYPE_CHECKING:
+    from had_core.data import ShardDataset
+    from had_core.tasks import DenseTask
+    from orchestrator.config import ClusterConfig
+    from orchestrator.display.live import Display
+
+
+def recorded(store_root: str, name: str) -> RunConfig:
+    """The settings that a run was started with, over the store where it lies now.
+
+    Raises:
+        BadInput: no such run; the ones there are get named.
+    """
+    store = Store.open(store_root)
+    record = store.runs.read(name)
+    if record is None:
+        known = ", ".join(run.name for run in store.runs.list()) or "none"
+        raise BadInput(f"run '{name}' is not in store {store.uri}: it has {known}")
+    config = RunConfig.from_json(record.config)
+    return config.at(replace(config.store, root=store.uri))
+
+
+def run(config: RunConfig, display: Display) -> RunResult:
+    """Train, score, seal and track every stage that the store does not hold.
+
+    Raises:
+        BadInput: settings, data or cluster that cannot be used; nothing was trained.
+        KeyboardInterrupt: after Ctrl-C, once the state of running stages is safe.
+    """
+    started = time.perf_counter()
+    store = Store.open(config.store.root)
+    dataset = open_dataset(config.dataset, display.note)
+    tree = PrefixTree.of(sequences_of(config, fingerprints_of(dataset.manifest)))
+    _record(store, config)
+    with _tracking(config, store, display):
+        tree_result, results = _execute(config, store, dataset, tree, display)
+    if tree_result.interrupted:
+        raise KeyboardInterrupt
+    return RunResult(
+        name=config.name,
+        recipe=config.recipe,
+        metrics=metrics_of(_tasks(config, dataset)),
+        sequences=results,
+        store=store.uri,
+        reference=config.reference.name if config.reference else None,
+        tracking_uri=_location(config, store).shown if config.tracking.enabled else None,
+        stages_trained=sum(outcome.trained for outcome in tree_result.outcomes.values()),
+        stages_reused=len(tree_result.reused),
+        failures=_failures(tree, tree_result),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def placement(cluster: ClusterConfig, dataset: ShardDataset) -> Placement:
+    """Where the stages of a configuration execute."""
+    return Placement(
+        dataset=Path(dataset.path),
+        cluster=ClusterSettings(
+            address=cluster.address,
+            lanes=cluster.lanes,
+            workers=cluster.workers,
+            threads=cluster.threads,
+            gpu=cluster.device is Device.CUDA,
+        ),
+        inline=cluster.backend is Backend.INLINE,
+        device=cluster.device.value,
+    )
+
+
+def _execute(
+    config: RunConfig, store: Store, dataset: ShardDataset, tree: PrefixTree, display: Display
+) -> tuple[TreeResult, tuple[SequenceResult, ...]]:
+    journal = Journal(store.uri, config.name)
+    events = RunJournal(journal, tree, store)
+    events.begin(config, dataset)
+    backlog = survey(tree, store, config.name)
+    events.reused(backlog.sealed)
+    display.begin(config.name, to_train=len(backlog.open), cached=len(backlog.sealed))
+
+    def hear(event: Event) -> None:
+        events.hear(event)
+        display.event(event)
+
+    def results(reused: frozenset[str]) -> tuple[SequenceResult, ...]:
+        by_name = {task.name: task for task in _tasks(config, dataset)}
+        reference = None
+        if config.reference is not None:
+            reference = Reference(config.reference.name, constant_row(dataset, store))
+        return sequence_results(tree.sequences, by_name, store, reused, reference)
+
+    try:
+        ended = run_tree(
+            tree,
+            store,
+            config.name,
+            placement(config.cluster, dataset),
+            on_event=hear,
+            journal=journal,
+        )
+        scored = results(ended.reused)
+    except BaseException as error:
+        kind = End.KILLED if isinstance(error, KeyboardInterrupt) else End.FAILED
+        events.end(results(backlog.sealed), kind, str(error) or "interrupted")
+        raise
+    reasons = [outcome.failure.message for outcome in ended.failed if outcome.failure]
+    events.end(scored, _end_of(ended), "; ".join(reasons))
+    return ended, scored
+
+
+def _end_of(ended: TreeResult) -> End:
+    if ended.interrupted:
+        return End.KILLED
+    return End.FAILED if ended.failed else End.FINISHED
+
+
+@contextmanager
+def _tracking(config: RunConfig, store: Store, display: Display) -> Iterator[None]:
+    """The MLflow writer beside the run; MLflow's troubles become a note, never an error."""
+    if not config.tracking.enabled:
+        yield
+        return
+    writer = TrackingWriter(
+        store.uri,
+        config.name,
+        _location(config, store),
+        pictures=lambda key, file: read_file(store, ArtifactKind.EVAL, key, file),
+    )
+    with writer:
+        yield
+    if writer.behind is not None:
+        display.note(
+            f"MLflow is behind ({writer.behind}); nothing is lost, the next had command that "
+            "reaches it catches up"
+        )
+
+
+def _location(config: RunConfig, store: Store) -> TrackingLocation:
+    return TrackingLocation.of(store.uri, config.tracking.uri)
+
+
+def _record(store: Store, config: RunConfig) -> None:
+    """Give the name to these settings; the same settings may come again, from anywhere."""
+    known = store.runs.read(config.name)
+    if known is not None and RunConfig.from_json(known.config).hash == config.hash:
+        return
+    store.runs.create(config.name, config.to_json())
+
+
+def _tasks(config: RunConfig, dataset: ShardDataset) -> tuple[DenseTask, ...]:
+    return tuple(task for task in dataset.manifest.tasks if task.name in config.tasks)
+
+
+def _failures(tree: PrefixTree, ended: TreeResult) -> tuple[StageFailure, ...]:
+    failures = []
+    for outcome in ended.failed:
+        node, failure = tree[outcome.key], outcome.failure
+        failures.append(
+            StageFailure(
+                key=outcome.key,
+                method=node.fit.config.method.name,
+                tasks=node.fit.config.new_tasks,
+                message=failure.message if failure else "",
+                traceback=failure.traceback if failure else "",
+            )
+        )
+    return tuple(failures)

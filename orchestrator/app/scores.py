@@ -1,0 +1,196 @@
+"""From sealed rows to what a sequence achieved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from had_core.canonical import digest
+from had_core.metrics import lifelong
+from had_core.metrics.lifelong import RMatrix
+from had_core.tasks import DenseTask
+from orchestrator.display.results import Row, SequenceResult, StageResult
+from orchestrator.execution import formats
+from orchestrator.plan.artifacts import ArtifactKind
+from orchestrator.plan.specs import EVAL_VERSION, EvalSpec, SequenceSpec, StageSpec
+
+if TYPE_CHECKING:
+    from had_core.data import ShardDataset
+    from orchestrator.store import Store
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What Delta_m refers to.
+
+    Attributes:
+        method: name of the reference method.
+        constant: scores of the best constant prediction, the floor of the denominators.
+    """
+
+    method: str
+    constant: Row
+
+
+def sequence_results(
+    sequences: Sequence[SequenceSpec],
+    tasks: Mapping[str, DenseTask],
+    store: Store,
+    reused: frozenset[str],
+    reference: Reference | None,
+    split: str = "test",
+) -> tuple[SequenceResult, ...]:
+    """Every sequence with its R matrix and the numbers drawn from it; unfinished ones too."""
+    matrices = [_matrix(sequence, store, split) for sequence in sequences]
+    plain = [
+        _result(sequence, matrix, tasks, store, reused)
+        for sequence, matrix in zip(sequences, matrices, strict=True)
+    ]
+    compared = [_compared(result, plain, tasks, reference) for result in plain]
+    return tuple(_ranked(result, compared, tasks) for result in compared)
+
+
+def constant_row(dataset: ShardDataset, store: Store) -> Row:
+    """Scores of the best constant prediction on the test split; computed once a store."""
+    train, test = dataset.split("train"), dataset.split("test")
+    key = digest(
+        {"version": EVAL_VERSION, "constant": train.fingerprint, "split": test.fingerprint}
+    )
+    known = formats.read_row(store, key)
+    if known is not None:
+        return known
+    from had_core.metrics.constant import constant_scores
+
+    raw = formats.row_to_bytes("test", constant_scores(train, test))
+    manifest = {"constant_of": train.fingerprint, "split_fingerprint": test.fingerprint}
+    return formats.row_from_bytes(
+        store.seal(ArtifactKind.EVAL, key, {formats.ROW: raw}, manifest).read(formats.ROW)
+    )
+
+
+def row_of(spec: EvalSpec, store: Store) -> Row | None:
+    return formats.read_row(store, spec.key)
+
+
+def _matrix(sequence: SequenceSpec, store: Store, split: str) -> RMatrix:
+    rows: dict[int, Mapping[str, Mapping[str, float]]] = {}
+    for stage in sequence.stages:
+        for spec in stage.evals:
+            row = row_of(spec, store) if spec.split == split else None
+            if row is not None:
+                rows[stage.position] = _with_nan(row)
+    return RMatrix(sequence.order, rows)
+
+
+def _result(
+    sequence: SequenceSpec,
+    matrix: RMatrix,
+    tasks: Mapping[str, DenseTask],
+    store: Store,
+    reused: frozenset[str],
+) -> SequenceResult:
+    known = [tasks[name] for name in sequence.order]
+    return SequenceResult(
+        method=sequence.method,
+        order=sequence.order,
+        seed=sequence.seed,
+        r_matrix=tuple(
+            _without_nan(matrix.rows.get(position, {}))
+            for position in range(1, len(sequence.order) + 1)
+        ),
+        stages=tuple(_stage(stage, store, reused) for stage in sequence.stages),
+        forgetting=_mean(lifelong.forgetting(matrix, known)),
+        bwt=_mean(lifelong.bwt(matrix, known)),
+    )
+
+
+def _stage(stage: StageSpec, store: Store, reused: frozenset[str]) -> StageResult:
+    manifest = store.manifest(ArtifactKind.FIT, stage.key)
+    was_reused = stage.key in reused
+    seconds = 0.0 if manifest is None or was_reused else float(manifest["seconds"])
+    return StageResult(stage.key, stage.fit.config.new_tasks, stage.position, was_reused, seconds)
+
+
+def _compared(
+    result: SequenceResult,
+    every: Sequence[SequenceResult],
+    tasks: Mapping[str, DenseTask],
+    reference: Reference | None,
+) -> SequenceResult:
+    """With Delta_m against the reference's sequence of the same order and seed."""
+    if reference is None or result.method == reference.method:
+        return result
+    base = next(
+        (
+            other
+            for other in every
+            if (other.method, other.order, other.seed)
+            == (reference.method, result.order, result.seed)
+        ),
+        None,
+    )
+    if base is None or not complete(base) or not complete(result):
+        return result
+    delta = lifelong.delta_m(
+        [tasks[name] for name in result.order],
+        final_row(result),
+        final_row(base),
+        _with_nan(reference.constant),
+    )
+    return replace(
+        result,
+        delta_m_pct=_defined(delta.percent),
+        floored=tuple(f"{task}/{metric}" for task, metric in delta.floored),
+    )
+
+
+def _ranked(
+    result: SequenceResult, every: Sequence[SequenceResult], tasks: Mapping[str, DenseTask]
+) -> SequenceResult:
+    """With the mean rank among the methods of the same order and seed."""
+    peers = {
+        other.method: final_row(other)
+        for other in every
+        if (other.order, other.seed) == (result.order, result.seed) and complete(other)
+    }
+    if len(peers) < 2 or result.method not in peers:
+        return result
+    ranks = lifelong.mean_rank(peers, [tasks[name] for name in result.order])
+    return replace(result, mean_rank=_defined(ranks[result.method]))
+
+
+def complete(result: SequenceResult) -> bool:
+    """Whether every task of the order was scored after it was learned."""
+    return set(final_row(result)) == set(result.order)
+
+
+def final_row(result: SequenceResult) -> Mapping[str, Mapping[str, float]]:
+    """Each task's last score: the last row of R, or its own row for ``single``."""
+    final: dict[str, Mapping[str, float]] = {}
+    for row in result.r_matrix:
+        final.update(_with_nan(row))
+    return final
+
+
+def _with_nan(row: Row) -> dict[str, dict[str, float]]:
+    return {
+        task: {name: math.nan if value is None else value for name, value in metrics.items()}
+        for task, metrics in row.items()
+    }
+
+
+def _without_nan(row: Mapping[str, Mapping[str, float]]) -> Row:
+    return {
+        task: {name: _defined(value) for name, value in metrics.items()}
+        for task, metrics in row.items()
+    }
+
+
+def _mean(values: Mapping[str, float]) -> float | None:
+    return _defined(lifelong.mean_over_tasks(values))
+
+
+def _defined(value: float) -> float | None:
+    return value if math.isfinite(value) else None
