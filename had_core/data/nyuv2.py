@@ -135,15 +135,21 @@ def _size(path: Path) -> tuple[int, int]:
 def _write_split(
     folder: Path, manifest: DatasetManifest, split: str, source: Path, names: list[str]
 ) -> tuple[ShardEntry, ...]:
-    step, shards = rows_per_shard(manifest.columns), []
-    for number, start in enumerate(range(0, len(names), step)):
-        chunk = names[start : start + step]
-        arrays = empty_columns(manifest.columns, len(chunk))
-        for row, name in enumerate(chunk):
-            for domain, rules in DOMAINS.items():
-                arrays[rules.column][row] = _read(source / domain / name, rules, manifest)
-        shards.append(write_shard(folder, shard_name(split, number), manifest.columns, arrays))
-    return tuple(shards)
+    step = rows_per_shard(manifest.columns)
+    return tuple(
+        _write_chunk(folder, manifest, shard_name(split, k), source, names[k * step :][:step])
+        for k in range(-(-len(names) // step))
+    )
+
+
+def _write_chunk(
+    folder: Path, manifest: DatasetManifest, shard: str, source: Path, names: list[str]
+) -> ShardEntry:
+    arrays = empty_columns(manifest.columns, len(names))
+    for row, name in enumerate(names):
+        for domain, rules in DOMAINS.items():
+            arrays[rules.column][row] = _read(source / domain / name, rules, manifest)
+    return write_shard(folder, shard, manifest.columns, arrays)
 
 
 def _read(path: Path, rules: Domain, manifest: DatasetManifest) -> Array:
@@ -158,18 +164,15 @@ def _read(path: Path, rules: Domain, manifest: DatasetManifest) -> Array:
 
 
 def _load(path: Path) -> Array:
-    """A memory-mapped .npy file; pickles are refused."""
+    """A memory-mapped .npy file; never a pickle."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.lib.format.open_memmap(path, mode="r")
     except (ValueError, OSError, EOFError, SyntaxError) as error:
-        if "pickle" in str(error) or "Python objects" in str(error):
-            raise BadInput(
-                f"'{path}' holds Python objects: allowed is an array of numbers"
-            ) from None
-        raise BadInput(f"'{path}' is not a readable .npy file: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise BadInput(f"'{path}' is an archive: allowed is a single .npy array")
-    return array
+        if "Python objects" in str(error):
+            allowed = "allowed is an array of numbers"
+            raise BadInput(f"'{path}' holds Python objects: {allowed}") from None
+        reason = (str(error).splitlines() or ["it is damaged"])[0]
+        raise BadInput(f"'{path}' is not a readable .npy file: {reason}") from None
 
 
 def _floats(array: Array, path: Path) -> Array:

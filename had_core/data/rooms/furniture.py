@@ -61,13 +61,12 @@ def bed(scene: Scene, draw: Draw, at: Frame, width: float, depth: float) -> None
     linen = Material(Pattern.FABRIC, (0.72, 0.71, 0.68), (0.86, 0.85, 0.82), 0.2)
     scene.box(at, (0, 0, 0.04), (width, draw.uniform(0.8, 1.2), 0.08), "bed", thing, frame_wood)
     scene.box(at, (0, 0.05, depth / 2), (width, height - 0.25, depth), "bed", thing, frame_wood)
-    body = (width - 0.06, 0.2, depth - 0.1)
-    scene.box(at, (0, height - 0.2, depth / 2 + 0.03), body, "bed", thing, linen)
+    scene.box(at, (0, height - 0.2, depth / 2), (width, 0.2, depth), "bed", thing, linen)
     spread = draw.uniform(0.55, 0.75) * depth
     scene.box(
         at,
-        (0, height - 0.16, depth - spread / 2 + 0.01),
-        (width + 0.02, 0.19, spread),
+        (0, height - 0.17, depth - spread / 2 + 0.001),
+        (width + 0.002, 0.19, spread),
         "bed",
         thing,
         cover,

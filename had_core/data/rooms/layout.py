@@ -80,9 +80,8 @@ def furnish(seed: int) -> Scene:
     """The scene decided by ``seed``."""
     draw, plan = Draw(seed), Plan()
     size = (draw.uniform(2.9, 4.8), draw.uniform(2.4, 2.8), draw.uniform(3.2, 5.2))
-    scene = Scene(size)
+    scene = Scene(size, _camera(draw, size, plan))
     scene.shell(*_surfaces(draw))
-    scene.camera = _camera(draw, size, plan)
     pieces, table_chance = draw.choice(ROOMS)
     middle = Frame(
         size[0] * draw.uniform(0.42, 0.58), size[2] * draw.uniform(0.42, 0.58), draw.turn(0.12)
@@ -253,7 +252,7 @@ def _on_the_floor(scene: Scene, draw: Draw, plan: Plan, middle: Frame) -> None:
     width, _, deep = scene.size
     if draw.chance(0.55):
         rug = furniture.fabric(draw)
-        size = (min(2.4, width * 0.55), 0.004, min(1.8, deep * 0.4))
+        size = (min(2.4, width * 0.55), 0.001, min(1.8, deep * 0.4))
         scene.box(middle, (0, 0, 0), size, "floor", scene.thing(), rug, casts_shadow=False)
     for _ in range(draw.integer(1, 5)):
         x, z = draw.uniform(0.3, width - 0.3), draw.uniform(0.3, deep - 0.3)

@@ -6,6 +6,7 @@ Arrays end in the axis of pixels P; a box is tested only where its projection ca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from had_core.data.rooms.scene import SHELL, Camera, Primitive, Scene, Shape, Ta
 
 Array = NDArray[Any]
 _NEAR = 0.05  # metres; nothing lies closer to the camera
+_TINY = 1e-200  # for a ray along a face: what it divides stays finite
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,6 @@ class Hits:
 def cast(scene: Scene, table: Table, height: int, width: int) -> Hits:
     """Cast one ray through the centre of every pixel."""
     camera = scene.camera
-    assert camera is not None
     ray = camera_rays(camera, height, width)
     direction = _to_world(camera, ray)
     depth, primitive, axis = _shell(scene, camera, direction)
@@ -74,15 +75,50 @@ def camera_rays(camera: Camera, height: int, width: int) -> Array:
 
 def slab(origin: Array, direction: Array, half: Array) -> tuple[Array, Array, Array]:
     """Where rays ``[3,...]`` enter and leave a box centred at 0: (enter, leave, axis entered)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = 1.0 / direction
-        middle = -origin * inverse
-        reach = np.abs(half * inverse)
+    inverse = 1.0 / np.where(direction == 0, _TINY, direction)
+    middle, reach = -origin * inverse, np.abs(half * inverse)
     near, far = middle - reach, middle + reach
     enter = np.maximum(np.maximum(near[0], near[1]), near[2])
     leave = np.minimum(np.minimum(far[0], far[1]), far[2])
     axis = np.where(near[2] >= enter, 2, np.where(near[1] >= enter, 1, 0))
     return enter, leave, axis
+
+
+def along(
+    camera: Camera, table: Table, primitive: Array, start: Array, stop: Array
+) -> Callable[[Array], Array]:
+    """Depth of P primitives along P rays: a function of shares ``[P]`` of the way between two
+    camera rays ``[3,P]``; infinite where the ray misses its primitive.
+    """
+    center, turn = table.center[primitive].T, table.turn[primitive].T
+    half, shape = table.half[primitive].T, table.shape[primitive]
+    offset = np.array(camera.position)[:, None] - center
+    origin = _turned(turn, offset)
+    first = _turned(turn, _to_world(camera, start))
+    change = _turned(turn, _to_world(camera, stop)) - first
+    axis = np.minimum(primitive // 2, 2)[None]
+    wall = np.where(primitive % 2 == 1, 1.0, -1.0) * np.take_along_axis(half, axis, 0)[0]
+    reach = wall - np.take_along_axis(origin, axis, 0)[0]
+
+    def depth(share: Array) -> Array:
+        direction = first + share * change
+        enter, leave, _ = slab(origin, direction, half)
+        ball, hit_ball = enter_sphere(origin, direction, half[0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            face = reach / np.take_along_axis(direction, axis, 0)[0]
+        met = np.where(shape == Shape.BOX, enter, np.where(shape == Shape.SPHERE, ball, face))
+        hit = np.where(
+            shape == Shape.BOX, enter <= leave, np.where(shape == Shape.SPHERE, hit_ball, True)
+        )
+        return np.where(hit & (met > 0), met, np.inf)
+
+    return depth
+
+
+def _turned(turn: Array, vector: Array) -> Array:
+    """Vectors ``[3,P]`` of the world in frames turned by (cos, sin) ``[2,P]``."""
+    (c, s), (x, y, z) = turn, vector
+    return np.stack([c * x - s * z, y, s * x + c * z])
 
 
 def into_frame(primitive: Primitive, x: Array, y: Array, z: Array) -> Array:
@@ -146,7 +182,7 @@ def _nearer(
     axis[window][hit] = face[hit]
 
 
-def enter_sphere(origin: Array, direction: Array, radius: float) -> tuple[Array, Array]:
+def enter_sphere(origin: Array, direction: Array, radius: Array | float) -> tuple[Array, Array]:
     """Where rays ``[3,...]`` enter a sphere around 0, and whether they meet it at all."""
     a = _dot(direction, direction)
     b = _dot(origin, direction)
@@ -183,13 +219,9 @@ def _window(item: Primitive, camera: Camera, shape: tuple[int, ...]) -> tuple[sl
 
 def _local(table: Table, primitive: Array, point: Array, direction: Array) -> tuple[Array, Array]:
     """Hit points and ray directions in the frames of the primitives hit."""
-    c, s = table.turn[primitive, 0], table.turn[primitive, 1]
-    x, y, z = (point[k] - table.center[primitive, k] for k in range(3))
-    dx, dy, dz = direction
-    return (
-        np.stack([c * x - s * z, y, s * x + c * z]),
-        np.stack([c * dx - s * dz, dy, s * dx + c * dz]),
-    )
+    turn = np.moveaxis(table.turn[primitive], -1, 0)
+    offset = point - np.moveaxis(table.center[primitive], -1, 0)
+    return _turned(turn, offset), _turned(turn, direction)
 
 
 def _normals(table: Table, primitive: Array, axis: Array, local: Array, towards: Array) -> Array:

@@ -80,7 +80,7 @@ def render(config: RoomsConfig, split: str, index: int) -> dict[str, NDArray[Any
     scene = furnish(seed)
     table = Table.of(scene.primitives)
     hits = cast(scene, table, config.height, config.width)
-    return {IMAGE: photograph(scene, table, hits, seed), **targets(hits, table)}
+    return {IMAGE: photograph(scene, table, hits, seed), **targets(scene.camera, hits, table)}
 
 
 def _open_same(dst: Path, config: RoomsConfig) -> ShardDataset:
@@ -121,15 +121,18 @@ def _render_all(folder: Path, config: RoomsConfig, parts: int) -> list[ShardEntr
 
 
 def _render_part(folder: Path, config: RoomsConfig, part: int, parts: int) -> list[ShardEntry]:
+    return [_render_shard(folder, config, *shard) for shard in _shards(config)[part::parts]]
+
+
+def _render_shard(
+    folder: Path, config: RoomsConfig, split: str, number: int, start: int, stop: int
+) -> ShardEntry:
     columns = empty_manifest(config).columns
-    entries = []
-    for split, number, start, stop in _shards(config)[part::parts]:
-        arrays = empty_columns(columns, stop - start)
-        for index in range(start, stop):
-            for name, value in render(config, split, index).items():
-                arrays[name][index - start] = value
-        entries.append(write_shard(folder, shard_name(split, number), columns, arrays))
-    return entries
+    arrays = empty_columns(columns, stop - start)
+    for index in range(start, stop):
+        for name, value in render(config, split, index).items():
+            arrays[name][index - start] = value
+    return write_shard(folder, shard_name(split, number), columns, arrays)
 
 
 def _start(folder: Path, config: RoomsConfig, part: int, parts: int) -> subprocess.Popen[str]:

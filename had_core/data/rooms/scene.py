@@ -106,9 +106,9 @@ class Scene:
     """Primitives, camera and lights of one image."""
 
     size: Vec  # width x, height y, depth z of the room
+    camera: Camera
     primitives: list[Primitive] = field(default_factory=list)
     lights: list[Light] = field(default_factory=list)
-    camera: Camera | None = None
     _things: int = 0
 
     def thing(self) -> int:

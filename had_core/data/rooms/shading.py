@@ -18,7 +18,6 @@ _CORNER = 0.35  # metres over which corners of the room are darker
 
 def photograph(scene: Scene, table: Table, hits: Hits, seed: int) -> Array:
     """RGB uint8 ``[H,W,3]``."""
-    assert scene.camera is not None
     width = hits.depth.shape[1]
     color = albedo(hits, table, 1.0 / (scene.camera.focal * width))
     light = _ambient(scene, hits)

@@ -7,20 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from had_core.data.rooms.raycast import Hits
-from had_core.data.rooms.scene import Shape, Table
+from had_core.data.rooms.raycast import Hits, along
+from had_core.data.rooms.scene import Camera, Table
 
 Array = NDArray[Any]
+Pixels = tuple[Array, Array]
 OCCLUSION_GAP = 0.05  # metres; thinner steps (a picture on a wall) are no occlusion
+_HALVINGS = 16  # of the way between two pixels
 
 
-def targets(hits: Hits, table: Table) -> dict[str, Array]:
+def targets(camera: Camera, hits: Hits, table: Table) -> dict[str, Array]:
     """Every task's target of one image, as a shard stores it."""
     return {
         "semantic": table.label[hits.primitive],
         "depth": hits.depth.astype(np.float32)[..., None],
         "normal": np.moveaxis(hits.normal, 0, -1).astype(np.float32),
-        "edge_occlusion": occlusion_edges(hits, table).astype(np.uint8)[..., None],
+        "edge_occlusion": occlusion_edges(camera, hits, table).astype(np.uint8)[..., None],
         "reshading": reshading(hits).astype(np.float32)[..., None],
     }
 
@@ -33,48 +35,38 @@ def reshading(hits: Hits) -> Array:
     return np.clip(cosine, 0.0, 1.0)
 
 
-def occlusion_edges(hits: Hits, table: Table) -> Array:
+def occlusion_edges(camera: Camera, hits: Hits, table: Table) -> Array:
     """Pixels on either side of an occluding contour, bool ``[H,W]``.
 
-    Two neighbours that see different primitives are joined where the two surfaces, continued as
-    planes, meet between the pixels' rays (a crease or a contact); else one occludes the other,
-    and both pixels are edges if the surfaces are ``OCCLUSION_GAP`` apart in depth half-way.
-    The inverse depth of a plane is affine in the image, which makes the test exact.
+    Where two neighbours see different primitives, the ray between them that passes from one to
+    the other is closed in on. At a crease or a contact both have the same depth there; if they
+    are ``OCCLUSION_GAP`` apart, the nearer occludes the other, and both pixels are edges.
     """
     edges = np.zeros(hits.depth.shape, np.bool_)
-    for p, q in (
-        (np.s_[:, :-1], np.s_[:, 1:]),
-        (np.s_[:-1, :], np.s_[1:, :]),
-    ):
-        occluding = _occluding(hits, table, p, q)
-        edges[p] |= occluding
-        edges[q] |= occluding
+    for down, right in ((0, 1), (1, 0)):
+        height, width = hits.depth.shape
+        p, q = np.s_[: height - down, : width - right], np.s_[down:, right:]
+        rows, columns = np.nonzero(hits.primitive[p] != hits.primitive[q])
+        at, to = (rows, columns), (rows + down, columns + right)
+        occluding = passing_gap(camera, hits, table, at, to) > OCCLUSION_GAP
+        edges[at] |= occluding
+        edges[to] |= occluding
     return edges
 
 
-def _occluding(hits: Hits, table: Table, p: Any, q: Any) -> Array:
-    """Whether neighbours ``p`` and ``q`` lie on two sides of an occluding contour."""
-    a_at_p, b_at_q = 1.0 / hits.depth[p], 1.0 / hits.depth[q]
-    a_at_q, b_at_p = _continued(hits, table, p, q), _continued(hits, table, q, p)
-    apart = (a_at_p - b_at_p) * (a_at_q - b_at_q) > 0
-    a, b = (a_at_p + a_at_q) / 2, (b_at_p + b_at_q) / 2
-    low, high = np.minimum(a, b), np.maximum(a, b)
-    gap = (low <= 0) | (high - low > OCCLUSION_GAP * high * low)
-    differ = hits.primitive[p] != hits.primitive[q]
-    return np.asarray(differ & apart & gap)
+def passing_gap(camera: Camera, hits: Hits, table: Table, at: Pixels, to: Pixels) -> Array:
+    """Metres between two surfaces, in depth, on the ray where the view passes between them.
 
-
-def _continued(hits: Hits, table: Table, at: Any, to: Any) -> Array:
-    """Inverse depth of the surface seen at ``at`` where the ray of ``to`` meets its plane.
-
-    A sphere is continued at constant depth: near its rim the tangent plane says nothing.
+    ``at`` and ``to`` are the rows and columns of P pairs of neighbours that see different
+    primitives; infinite where the view passes over a third thing in between.
     """
-    here = np.index_exp[:] + at
-    n, d, there = hits.normal[here], hits.ray[here], hits.ray[np.index_exp[:] + to]
-    inverse = 1.0 / hits.depth[at]
-    ratio = (n[0] * there[0] + n[1] * there[1] + n[2] * there[2]) / (
-        n[0] * d[0] + n[1] * d[1] + n[2] * d[2]
-    )
-    flat = table.shape[hits.primitive[at]] != Shape.SPHERE
-    continued: Array = np.where(flat, inverse * ratio, inverse)
-    return continued
+    start, stop = hits.ray[:, at[0], at[1]], hits.ray[:, to[0], to[1]]
+    near_depth = along(camera, table, hits.primitive[at], start, stop)
+    far_depth = along(camera, table, hits.primitive[to], start, stop)
+    low, high = np.zeros(len(at[0])), np.ones(len(at[0]))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        before = near_depth(middle) < far_depth(middle)
+        low, high = np.where(before, middle, low), np.where(before, high, middle)
+    gap: Array = np.abs(near_depth(low) - far_depth(high))
+    return gap
