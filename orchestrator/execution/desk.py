@@ -79,6 +79,7 @@ class Desk:
         self._partial = store.partial(stage.key)
         self._before: tuple[Attempt, ...] = ()
         self._epoch, self._steps = 0, 0  # finished before this execution
+        self._history: tuple[EpochRecord, ...] = ()
         self._owned = False  # trained here, or its training here was never brought to an end
 
     # Before -------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ class Desk:
         except (CorruptArtifact, KeyError, TypeError) as error:
             _log.warning("partial of stage %s is not used: %s", self.stage.key[:12], error)
             return None
-        self._epoch = progress.epoch
+        self._epoch, self._history = progress.epoch, progress.history
         self._steps = progress.history[-1].steps if progress.history else 0
         if self._before:
             self.attempt = max(self.attempt, self._before[-1].attempt + 1)
@@ -145,6 +146,8 @@ class Desk:
                 params={"method": config.method.name, "seed": config.seed, "lr": config.train.lr},
             )
         )
+        for record in self._history:  # a killed worker may have kept its last ones to itself
+            self._append(self._ended(record))
 
     # During -------------------------------------------------------------------------------------
 
@@ -152,19 +155,20 @@ class Desk:
         """Make an epoch durable before the next one begins."""
         attempts = [asdict(attempt) for attempt in self._attempts(record.steps)]
         self._partial.write(progress().to_bytes(), {"attempts": attempts})
-        self._append(
-            EpochEnded(
-                time=time.time(),
-                run=self._work.run,
-                sequence=self._work.sequence,
-                key=self.stage.key,
-                attempt=self.attempt,
-                epoch=record.epoch,
-                steps=record.steps,
-                images=record.images,
-                seconds=record.seconds,
-                terms=record.terms,
-            )
+        self._append(self._ended(record))
+
+    def _ended(self, record: EpochRecord) -> EpochEnded:
+        return EpochEnded(
+            time=time.time(),
+            run=self._work.run,
+            sequence=self._work.sequence,
+            key=self.stage.key,
+            attempt=self.attempt,
+            epoch=record.epoch,
+            steps=record.steps,
+            images=record.images,
+            seconds=record.seconds,
+            terms=record.terms,
         )
 
     def _attempts(self, steps_so_far: int) -> tuple[Attempt, ...]:
@@ -217,6 +221,10 @@ class Desk:
             **self._provenance,
         }
         self._store.seal(ArtifactKind.EVAL, spec.key, files, manifest)
+
+    def pause(self) -> None:
+        """The stage stops before its end; what it told so far is kept."""
+        self._journal.flush()
 
     def close(self, seconds: float, steps_run: int) -> bool:
         """Journal the end and clear the partial; whether this run trained the stage."""

@@ -120,9 +120,12 @@ class StageWorker:
         ended = _Ended(lease.key)
         try:
             stage = self._stage(work)
-            return self._execute(
-                _Job(lease, work, stage, self._desk(lease, work, stage), tell), ended
-            )
+            desk = self._desk(lease, work, stage)
+            try:
+                return self._execute(_Job(lease, work, stage, desk, tell), ended)
+            finally:
+                if desk is not None:
+                    desk.pause()
         except NonFiniteLoss as error:
             return ended.failed(FailureKind.NON_FINITE, error, error.epoch, error.step, error.term)
         except BadInput as error:
