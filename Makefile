@@ -45,8 +45,12 @@ format: install-dev ## Reformat the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install-dev ## Run the benchmarks and write their numbers as JSON.
-	$(BIN)/python -m tests.benchmarks
+bench: install-dev ## Run the benchmarks; their numbers go to build/bench/*.json.
+	@mkdir -p build/bench
+	@for file in tests/benchmarks/bench_*.py; do \
+		echo "== $$file"; \
+		$(BIN)/python $$file --json build/bench/$$(basename $$file .py).json || exit 1; \
+	done
 
 install: $(VENV)/.installed ## Make the virtual environment and install the project in it.
 

@@ -19,6 +19,15 @@ def ui(
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
 ) -> None:
     """Open MLflow's UI over a store, on this machine only (127.0.0.1)."""
+    from orchestrator.execution.formats import read_file
+    from orchestrator.store import ArtifactKind, Store
     from orchestrator.tracking.ui import serve
 
-    serve(absolute_store(store), tracking_uri, port=port, open_browser=open_browser)
+    opened = Store.open(absolute_store(store))
+    serve(
+        opened.uri,
+        tracking_uri,
+        port=port,
+        open_browser=open_browser,
+        pictures=lambda key, file: read_file(opened, ArtifactKind.EVAL, key, file),
+    )

@@ -116,9 +116,9 @@ def plan_table(result: PlanResult) -> RenderableType:
     return Group(
         table,
         Text(
-            f"{plan['sequences']} sequences want {plan['stages_wanted']} stages; sharing leaves "
-            f"{plan['unique']} ({saved} saved): {plan['cached']} cached, {plan['to_train']} to "
-            f"train, {plan['to_evaluate']} to evaluate"
+            f"sequences: {plan['sequences']}, stages wanted: {plan['stages_wanted']}, different: "
+            f"{plan['unique']} (sharing saves {saved}); {plan['cached']} cached, "
+            f"{plan['to_train']} to train, {plan['to_evaluate']} to evaluate"
         ),
     )
 

@@ -224,7 +224,7 @@ def test_plan(fake: Fake) -> None:
     done = call("plan", *FAST)
     states = [line.split()[4] for line in done.stdout.splitlines() if "cccccccccccc" in line]
     assert states == ["cached", "evaluate", "train"]
-    assert "2 sequences want 4 stages; sharing leaves 3 (1 saved)" in done.stdout
+    assert "stages wanted: 4, different: 3 (sharing saves 1); 2 cached" in done.stdout
     shown = json.loads(call("plan", *FAST, "--json").stdout)
     assert shown == {"name": "try", "recipe": "rooms", "store": "/s", **PLAN}
 
