@@ -7,7 +7,6 @@ are numpy views of the mapping, so pages are read on demand and shared between p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -142,11 +141,6 @@ class Split:
         if index not in self._mapped:
             self._mapped[index] = map_shard(self._folder, self._entries[index], self._columns)
         return self._mapped[index]
-
-    @cached_property
-    def nbytes(self) -> int:
-        """Size of the split on disk."""
-        return sum((self._folder / entry.file).stat().st_size for entry in self._entries)
 
 
 def map_shard(

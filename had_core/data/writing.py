@@ -13,6 +13,8 @@ build the same data set at once the first wins, and the other one takes the winn
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import os
 import secrets
@@ -81,16 +83,20 @@ def file_sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def staged(dst: Path) -> Iterator[Path]:
-    """A fresh hidden folder beside ``dst``; it and any parent made for it go away on an error."""
+    """A fresh hidden folder beside ``dst``; it and any parent made for it go away on an error.
+
+    Folders that killed processes left for the same ``dst`` are removed: a live one is locked.
+    """
     made: list[Path] = []
     folder = dst.parent / f".{dst.name}.{secrets.token_hex(6)}.tmp"
     try:
         _make_parents(dst.parent, made)
-        folder.mkdir()
+        lock = _make_locked(folder)
     except OSError as error:
         _remove_empty(made)
         raise BadInput(f"'{dst}' cannot be written: {error.strerror}") from None
     try:
+        _remove_abandoned(dst)
         yield folder
     except OSError as error:
         if error.filename is not None and not str(error.filename).startswith(str(folder)):
@@ -98,6 +104,7 @@ def staged(dst: Path) -> Iterator[Path]:
         raise BadInput(f"'{dst}' cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
         _remove_empty(made)
 
 
@@ -130,6 +137,28 @@ def refuse_other(dst: Path, fingerprint: str) -> None:
 
 def occupied(dst: Path) -> BadInput:
     return BadInput(f"'{dst}' already exists and holds something else: choose a new folder")
+
+
+def _make_locked(folder: Path) -> int:
+    """Make ``folder`` with a lock on it; it gets its name when it is locked, never before."""
+    unnamed = folder.with_suffix(".new")
+    unnamed.mkdir()
+    lock = os.open(unnamed, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.rename(unnamed, folder)
+    return lock
+
+
+def _remove_abandoned(dst: Path) -> None:
+    for folder in dst.parent.glob(f".{glob.escape(dst.name)}.*.tmp"):
+        with contextlib.suppress(OSError):  # locked by its living owner, or just gone
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def _make_parents(parent: Path, made: list[Path]) -> None:

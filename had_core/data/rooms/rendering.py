@@ -1,8 +1,8 @@
 """Rendering the data set into shards, on every core.
 
-Worker processes are plain ``python -m had_core.data.rooms.rendering FOLDER CONFIG PART PARTS``:
-unlike ``multiprocessing`` they never import the caller's script, so ``build`` works from anywhere.
-Each renders every PARTS-th shard; what a shard holds does not depend on PARTS.
+Worker processes are plain ``python -m had_core.data.rooms.rendering ...``: unlike those of
+``multiprocessing`` they never import the caller's script, so ``build`` works from anywhere. Each
+of N renders every N-th shard; what a shard holds does not depend on N.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -57,7 +59,7 @@ def build(
     if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
         return _open_same(dst, config)
     manifest = empty_manifest(config)
-    parts = min(len(_shards(config)), processes or len(os.sched_getaffinity(0)))
+    parts = min(len(_shards(config)), processes or _cores())
     with staged(dst) as folder:
         entries = _render_all(folder, config, parts)
         for split in SPLITS:
@@ -66,6 +68,12 @@ def build(
             )
         publish(folder, dst, manifest)
     return ShardDataset.open(dst)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def empty_manifest(config: RoomsConfig) -> DatasetManifest:
@@ -140,8 +148,8 @@ def _start(folder: Path, config: RoomsConfig, part: int, parts: int) -> subproce
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "had_core.data.rooms.rendering"),
-            *(str(folder), json.dumps(asdict(config)), str(part), str(parts)),
+            *(sys.executable, "-P", "-m", "had_core.data.rooms.rendering"),
+            *(str(folder), json.dumps(asdict(config)), str(part), str(parts), str(os.getpid())),
         ],
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
@@ -152,10 +160,18 @@ def _start(folder: Path, config: RoomsConfig, part: int, parts: int) -> subproce
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Render one part and print its shard entries as JSON."""
-    folder, config, part, parts = arguments
+    """Render one part and print its shard entries as JSON; end when the caller is gone."""
+    folder, config, part, parts, caller = arguments
+    threading.Thread(target=_end_with, args=(int(caller),), daemon=True).start()
     entries = _render_part(Path(folder), RoomsConfig(**json.loads(config)), int(part), int(parts))
     print(json.dumps([asdict(entry) for entry in entries]))
+
+
+def _end_with(caller: int) -> None:
+    """A killed caller must not leave processes that go on rendering."""
+    while os.getppid() == caller:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -93,8 +93,8 @@ def write_set(tmp_path: Path) -> WriteSet:
 
 @pytest.fixture(scope="session")
 def rooms(tmp_path_factory: pytest.TempPathFactory) -> ShardDataset:
-    """60 + 8 rooms of 48 x 64 pixels."""
-    config = RoomsConfig(seed=5, train=60, test=8, height=48, width=64)
+    """40 + 4 rooms of 48 x 64 pixels."""
+    config = RoomsConfig(seed=5, train=40, test=4, height=48, width=64)
     return build(tmp_path_factory.mktemp("rooms") / "set", config, processes=1)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ from had_core.data.manifest import ColumnSpec, DatasetManifest
 from had_core.data.shards import ShardDataset
 from had_core.data.writing import publish, rows_per_shard, staged, write_shard
 from had_core.errors import BadInput
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def everything(folder: Path) -> set[str]:
@@ -99,3 +104,25 @@ def test_shards_are_of_bounded_size(monkeypatch) -> None:
     assert rows_per_shard(columns) == 10
     monkeypatch.setattr("had_core.data.writing.SHARD_BYTES", 10)
     assert rows_per_shard(columns) == 1
+
+
+def test_what_a_killed_process_left_is_removed_what_a_live_one_uses_is_not(tmp_path: Path) -> None:
+    dst, other = tmp_path / "set", tmp_path / "other"
+    killed = textwrap.dedent(
+        f"""
+        import os, pathlib
+        from had_core.data.writing import staged
+        with staged(pathlib.Path({str(dst)!r})) as folder:
+            (folder / "half").write_text("written")
+            os.kill(os.getpid(), 9)
+        """
+    )
+    subprocess.run([sys.executable, "-c", killed], cwd=REPOSITORY, check=False)
+    assert len(everything(tmp_path)) == 2
+    with staged(other):
+        assert len(everything(tmp_path)) == 3  # not another data set's
+    with staged(dst) as live:
+        assert everything(tmp_path) == {live.name}
+        with staged(dst) as second:
+            assert everything(tmp_path) == {live.name, second.name}
+    assert everything(tmp_path) == set()
