@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from had_core.canonical import to_plain
@@ -129,7 +130,9 @@ class RerunResult:
     Attributes:
         key: the stage asked for; new_key: the one trained, the same without overrides.
         reproduced: whether the weights came out bit for bit as sealed; None with overrides.
-        difference: largest absolute difference of a weight, where ``reproduced`` is false.
+        first_difference: the first tensor, by name, that came out otherwise; None where none did.
+        difference: its largest absolute difference; infinite where shape or type differ.
+        steps_run: optimiser steps the rerun took.
         same_numerics: whether this machine is of the numerics class of the sealed stage, within
             which weights are the same bit for bit; None with overrides.
         row: the R row of the rerun.
@@ -143,14 +146,17 @@ class RerunResult:
     row: Row
     store: str
     reproduced: bool | None = None
+    first_difference: str | None = None
     difference: float | None = None
+    steps_run: int = 0
     same_numerics: bool | None = None
     sealed_row: Row | None = None
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        plain: dict[str, Any] = to_plain(self)
-        return plain
+        finite = self.difference is not None and math.isfinite(self.difference)
+        plain: dict[str, Any] = to_plain(replace(self, difference=None))
+        return {**plain, "difference": self.difference if finite else None}
 
 
 def metrics_of(tasks: tuple[DenseTask, ...]) -> dict[str, tuple[MetricSpec, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -155,20 +156,21 @@ def rerun_tables(result: RerunResult) -> RenderableType:
 
 
 def _verdict(result: RerunResult) -> Text:
+    steps = f"{result.steps_run} optimiser steps, {duration(result.seconds)}"
     if result.reproduced is None:
         return Text(f"a new stage beside {result.key[:12]}: {result.new_key}")
     if result.reproduced:
-        return Text("reproduced: the weights are the same bit for bit", style="green")
+        return Text(f"reproduced: the weights are the same bit for bit ({steps})", style="green")
+    known = result.difference is not None and math.isfinite(result.difference)
+    gap = f"up to {result.difference:.3g}" if known else "shape or type"
+    apart = f"the first tensor that differs is {result.first_difference}, by {gap} ({steps})"
     if result.same_numerics is False:
         return Text(
-            "the weights differ by at most "
-            f"{result.difference:.3g}: sealed with other workers, threads, device or versions, "
-            "where equality is up to rounding",
+            "the same up to rounding at best: sealed with other workers, threads, device or "
+            f"versions; {apart}",
             style="yellow",
         )
-    return Text(
-        f"NOT reproduced: the weights differ by at most {result.difference:.3g}", style="bold red"
-    )
+    return Text(f"NOT reproduced: {apart}", style="bold red")
 
 
 def duration(seconds: float) -> str:

@@ -234,7 +234,7 @@ def test_plan(fake: Fake) -> None:
     [
         (True, True, 0, "reproduced: the weights are the same bit for bit"),
         (False, True, 1, "NOT reproduced"),
-        (False, False, 0, "sealed with other workers, threads"),
+        (False, False, 0, "sealed with other workers, threads, device"),
         (None, None, 0, "a new stage beside"),
     ],
 )
@@ -249,14 +249,17 @@ def test_rerun(
         row=ROW,
         store="/s",
         reproduced=reproduced,
-        difference=None if reproduced else 1e-6,
+        difference=float("inf") if reproduced is False else None,
+        first_difference="heads.depth.bias" if reproduced is False else None,
         same_numerics=same_numerics,
         sealed_row=ROW if reproduced is not None else None,
     )
     fake("orchestrator.app.rerun", rerun=lambda stage, store, overrides, display: result)
     done = call("rerun", "aaaa")
     assert (done.exit_code, text in done.stdout) == (code, True)
-    assert json.loads(call("rerun", "aaaa", "--json").stdout)["new_key"] == "b" * 64
+    assert ("heads.depth.bias, by shape or type" in done.stdout) is (reproduced is False)
+    shown = json.loads(call("rerun", "aaaa", "--json").stdout)
+    assert (shown["new_key"], shown["difference"]) == ("b" * 64, None)
 
 
 def test_data_build_and_check(tmp_path: Path) -> None:
