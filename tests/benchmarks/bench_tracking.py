@@ -1,0 +1,181 @@
+"""What tracking costs: on the training path, and how fast MLflow catches up.
+
+    python -m tests.benchmarks.bench_tracking [--out FILE]
+
+(a) Journal: seconds that one stage's events take inside ``Journal.append`` and ``flush``, on the
+training path, for a stage of 20 epochs that take 1 s each, and of 1000. Budget: 10 ms a stage.
+(b) Drain: stage records a second into a fresh sqlite MLflow (5 epochs, an R row, a logged model
+with lineage, 3 pictures, status). Goal: 5 a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from had_core.tasks import DenseTask, TaskKind
+from orchestrator.tracking.events import (
+    EpochEnded,
+    Event,
+    PictureRef,
+    RunStarted,
+    SequenceStarted,
+    StageFinished,
+    StageRef,
+    StageStarted,
+    sequence_id,
+)
+from orchestrator.tracking.journal import Journal, JournalReader
+from orchestrator.tracking.location import TrackingLocation
+from orchestrator.tracking.mlflow_writer import MlflowWriter
+from orchestrator.tracking.pictures import render_examples
+
+RUN = "bench"
+TASKS = ("depth", "normal", "semantic")
+METRICS = {
+    "depth": ("abs_err", "rel_err"),
+    "normal": ("mean_deg", "median_deg", "within_11.25", "within_22.5", "within_30"),
+    "semantic": ("miou", "pixel_acc"),
+}
+
+
+class _Clock:
+    """Lets an hour of epochs pass at once, so that the journal writes as often as it would."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def stage_events(number: int, epochs: int) -> list[Event]:
+    """Events of one three-task stage, as a worker appends them."""
+    sequence = sequence_id("had", TASKS, number)
+    key = f"{number:064x}"
+    ref = StageRef(sequence=sequence, key=key, parent=None, position=3, tasks=TASKS[2:])
+    terms = {"new/semantic": 0.9, **{f"{t}/{k}": 0.1 for t in ("db", "sg") for k in TASKS[:2]}}
+    began = 1_700_000_000.0 + 10_000 * number
+    events: list[Event] = [
+        SequenceStarted(
+            time=began, run=RUN, sequence=sequence, method="had", order=TASKS, seed=number
+        ),
+        StageStarted(time=began, run=RUN, stage=ref, attempt=1, epochs=epochs),
+    ]
+    for epoch in range(1, epochs + 1):
+        events.append(
+            EpochEnded(
+                time=began + epoch,
+                run=RUN,
+                sequence=sequence,
+                key=key,
+                attempt=1,
+                epoch=epoch,
+                steps=10,
+                images=80,
+                seconds=1.0,
+                terms=terms,
+            )
+        )
+    rows = {"test": {t: {m: 0.5 for m in METRICS[t]} for t in TASKS}}
+    pictures = tuple(PictureRef(task=t, key=key, file=f"{t}.png") for t in TASKS)
+    events.append(
+        StageFinished(
+            time=began + epochs + 1,
+            run=RUN,
+            stage=ref,
+            attempt=1,
+            rows=rows,
+            evals={"test": key},
+            pictures=pictures,
+        )
+    )
+    return events
+
+
+def journal_cost(root: Path, epochs: int, repeats: int = 30) -> dict[str, float]:
+    """Milliseconds a stage inside the journal, epochs of one second."""
+    costs = []
+    for repeat in range(repeats):
+        clock = _Clock()
+        journal = Journal(root / f"j{epochs}", f"r{repeat}", clock=clock)
+        events = [_renamed(event, f"r{repeat}") for event in stage_events(0, epochs)]
+        spent = 0.0
+        for event in events:
+            clock.now += 1.0
+            began = time.perf_counter()
+            journal.append(event)
+            if event is events[-2]:
+                journal.flush()  # before the stage is sealed
+            spent += time.perf_counter() - began
+        costs.append(1e3 * spent)
+    return {"median_ms": statistics.median(costs), "worst_ms": max(costs)}
+
+
+def _renamed(event: Event, run: str) -> Event:
+    object.__setattr__(event, "run", run)
+    return event
+
+
+def drain_rate(root: Path, stages: int, epochs: int = 5) -> dict[str, float]:
+    """Stage records a second, MLflow's import and the creation of its database aside."""
+    store = root / "drain"
+    journal = Journal(store, RUN)
+    journal.append(RunStarted(time=1.7e9, run=RUN, recipe="bench"))
+    for number in range(stages):
+        for event in stage_events(number, epochs):
+            journal.append(event)
+    journal.close()
+    image = np.zeros((3, 96, 128, 3), np.float32)
+    depth = np.random.default_rng(0).random((3, 96, 128, 1), np.float32)
+    png = render_examples(DenseTask("depth", TaskKind.SCALAR, 1), image, depth, depth)
+    location = TrackingLocation.of(store)
+    client = location.client()
+    client.search_experiments()
+    reader = JournalReader.open(store, RUN)
+    writer = MlflowWriter(reader, RUN, location, pictures=lambda key, file: png, client=client)
+    began = time.perf_counter()
+    writer.drain()
+    seconds = time.perf_counter() - began
+    again = time.perf_counter()
+    restarted = MlflowWriter(JournalReader.open(store, RUN), RUN, location, client=client)
+    assert restarted.drain().written == 0
+    return {
+        "stages": stages,
+        "seconds": seconds,
+        "stages_per_s": stages / seconds,
+        "runs_per_s": 2 * stages / seconds,
+        "seconds_to_find_all_done": time.perf_counter() - again,
+    }
+
+
+def measure(stages: int = 60) -> dict[str, dict[str, float]]:
+    with tempfile.TemporaryDirectory(prefix="bench-tracking-") as folder:
+        root = Path(folder)
+        return {
+            "journal_20_epochs": journal_cost(root, 20),
+            "journal_1000_epochs": journal_cost(root, 1000, repeats=5),
+            "drain_sqlite": drain_rate(root, stages),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser.add_argument("--stages", type=int, default=60, help="stage records to drain")
+    given = parser.parse_args()
+    text = json.dumps(measure(given.stages), indent=2)
+    print(text)
+    if given.out is not None:
+        given.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
