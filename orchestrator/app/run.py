@@ -62,8 +62,7 @@ def run(config: RunConfig, display: Display) -> RunResult:
     dataset = open_dataset(config.dataset, display.note)
     tree = PrefixTree.of(sequences_of(config, fingerprints_of(dataset.manifest)))
     _record(store, config)
-    with _tracking(config, store, display):
-        tree_result, results = _execute(config, store, dataset, tree, display)
+    tree_result, results = execute(config, store, dataset, tree, display)
     if tree_result.interrupted:
         raise KeyboardInterrupt
     return RunResult(
@@ -95,6 +94,14 @@ def placement(cluster: ClusterConfig, dataset: ShardDataset) -> Placement:
         inline=cluster.backend is Backend.INLINE,
         device=cluster.device.value,
     )
+
+
+def execute(
+    config: RunConfig, store: Store, dataset: ShardDataset, tree: PrefixTree, display: Display
+) -> tuple[TreeResult, tuple[SequenceResult, ...]]:
+    """Run a tree under a configuration's name, journalled and tracked."""
+    with _tracking(config, store, display):
+        return _execute(config, store, dataset, tree, display)
 
 
 def _execute(

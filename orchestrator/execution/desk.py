@@ -193,6 +193,7 @@ class Desk:
         steps = result.history[-1].steps if result.history else 0
         manifest = {
             "spec": self.stage.fit.to_json(),
+            "run": self._work.run,
             "attempts": [asdict(attempt) for attempt in self._attempts(steps)],
             "steps": steps,
             "seconds": sum(record.seconds for record in result.history),

@@ -118,7 +118,7 @@ class _Stages:
                 seed=seed,
             ),
             data_fingerprint=request.fingerprints["train"],
-            worker_batch=_worker_batch(request, method),
+            worker_batch=worker_batch(request.net, request.train, method, request.workers),
             parent_memory=before if method.reads_memory else None,
         )
         # Kept after the last stage too: a task may be appended to a finished order.
@@ -139,17 +139,19 @@ class _Stages:
         return self._methods[known]
 
 
-def _worker_batch(request: PlanRequest, method: MethodConfig) -> int | None:
+def worker_batch(
+    net: NetConfig, train: TrainConfig, method: MethodConfig, workers: int
+) -> int | None:
     """Images a worker sees at once, where some arithmetic stays inside a worker, else None."""
-    if request.net.norm is not Norm.BATCH and not method.pools_worker_batch:
+    if net.norm is not Norm.BATCH and not method.pools_worker_batch:
         return None
-    batch, rest = divmod(request.train.batch_size, request.workers)
+    batch, rest = divmod(train.batch_size, workers)
     require(
         rest == 0,
         "train.batch_size",
-        request.train.batch_size,
-        f"a multiple of the {request.workers} workers, because "
-        + ("net.norm=batch" if request.net.norm is Norm.BATCH else f"method {method.name}")
+        train.batch_size,
+        f"a multiple of the {workers} workers, because "
+        + ("net.norm=batch" if net.norm is Norm.BATCH else f"method {method.name}")
         + " works on each worker's own batch",
     )
     return batch

@@ -1,0 +1,93 @@
+"""A single sealed stage: found by what a person has of it, and as a tree of its own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from had_core.errors import BadInput
+from orchestrator.config import RunConfig
+from orchestrator.plan.artifacts import ArtifactKind
+from orchestrator.plan.specs import FIT_VERSION, EvalSpec, FitSpec, SequenceSpec, StageSpec
+from orchestrator.plan.tree import PrefixTree
+from orchestrator.tracking.location import TrackingLocation
+from orchestrator.tracking.lookup import stage_key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.store import Store
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class KnownStage:
+    """A sealed stage.
+
+    Attributes:
+        manifest: of its fit.
+        config: settings of the run that sealed it.
+    """
+
+    fit: FitSpec
+    manifest: Mapping[str, Any]
+    config: RunConfig
+
+
+def find_stage(store: Store, name: str) -> KnownStage:
+    """The sealed stage that ``name`` (first digits of its key, or an MLflow run id) stands for.
+
+    Raises:
+        BadInput: none or several, one made by another FIT_VERSION, or one whose run is gone.
+    """
+    key = _key(store, name)
+    manifest = store.manifest(ArtifactKind.FIT, key)
+    if manifest is None:
+        raise BadInput(f"stage {key[:12]} is damaged: had run trains it again")
+    fit = FitSpec.from_json(manifest["spec"])
+    if fit.version != FIT_VERSION:
+        raise BadInput(
+            f"stage {key[:12]} was made with FIT_VERSION {fit.version}, this is version "
+            f"{FIT_VERSION}: it can be read but not trained again"
+        )
+    run = str(manifest.get("run", ""))
+    record = store.runs.read(run) if run else None
+    if record is None:
+        raise BadInput(f"stage {key[:12]} was sealed by run '{run}', which the store has no more")
+    return KnownStage(fit, manifest, RunConfig.from_json(record.config))
+
+
+def _key(store: Store, name: str) -> str:
+    """Keys first: a run id of 32 hexadecimal digits begins a key only by a miracle."""
+    if re.fullmatch(r"[0-9a-f]{1,64}", name):
+        found = [key for kind, key in store.find(name) if kind is ArtifactKind.FIT]
+        if len(found) == 1:
+            return found[0]
+    if not _RUN_ID.fullmatch(name):
+        return store.resolve(name, ArtifactKind.FIT)[1]
+    for uri in _tracking_uris(store):
+        try:
+            return stage_key_of(TrackingLocation.of(store.uri, uri), name)
+        except BadInput as error:
+            last = error
+    raise last
+
+
+def _tracking_uris(store: Store) -> list[str | None]:
+    """Where runs of this store are tracked; its own sqlite file first."""
+    uris: list[str | None] = [None]
+    for record in store.runs.list():
+        uri = record.config.get("tracking", {}).get("uri")
+        if uri not in uris:
+            uris.append(uri)
+    return uris
+
+
+def tree_of(fit: FitSpec, method: str, fingerprints: Mapping[str, str]) -> PrefixTree:
+    """The stage alone, scored on the test split, as a sequence of one."""
+    evals = (EvalSpec(fit, "test", fingerprints["test"]),)
+    stage = StageSpec(fit, evals)
+    config = fit.config
+    return PrefixTree.of([SequenceSpec(method, config.tasks, config.seed, (stage,))])
