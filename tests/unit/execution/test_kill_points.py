@@ -1,0 +1,152 @@
+"""The driver is killed at every write between the first epoch and the end of a stage.
+
+Store and journal are two sets of writes of one process; both are enumerated. Whatever happens, the same command again ends with bitwise the same weights,
+repeats no optimiser step of a finished epoch and trains nothing that is sealed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from killing_fs import KillingFs, Moment, run_in_child
+from stages import RUN, attempts, count_steps, execute, rows, steps_in, tree_of, weights
+
+from had_core.methods import NaiveConfig
+from orchestrator.execution.driver import survey
+from orchestrator.plan.artifacts import ArtifactKind
+from orchestrator.store import LocalFs, Store
+from orchestrator.tracking.events import EpochEnded, StageFinished
+from orchestrator.tracking.files import LocalFolder
+from orchestrator.tracking.journal import JournalReader
+
+EPOCHS, STEPS = 2, 2
+
+
+@pytest.fixture(scope="module")
+def nano(tmp_path_factory):
+    """10 + 2 rooms of 16x24 pixels: an epoch of two steps takes a few hundredths of a second."""
+    from had_core.data import ShardDataset
+    from had_core.data.rooms import RoomsConfig, build
+
+    path = tmp_path_factory.mktemp("nano") / "rooms"
+    build(path, RoomsConfig(seed=0, train=14, test=2, height=16, width=24))
+    return ShardDataset.open(path)
+
+
+@pytest.fixture(scope="module")
+def problem(nano, tmp_path_factory):
+    """One stage, and the store after an uninterrupted run."""
+    tree = tree_of(
+        nano, methods=[NaiveConfig()], order=("semantic",), epochs=EPOCHS, batch_size=2
+    )
+    store = Store.open(tmp_path_factory.mktemp("whole"))
+    execute(tree, nano, store)
+    return tree, nano, store
+
+
+def writes_of_store(problem, root: Path) -> list[str]:
+    tree, nano, _ = problem
+    fs = KillingFs(LocalFs(str(root)))
+    execute(tree, nano, Store(fs))
+    return fs.log
+
+
+def check(problem, root: Path, ledger: Path, survived: list[tuple]) -> None:
+    """Run again and compare with the uninterrupted run; ``survived``: steps before the kill."""
+    tree, nano, whole = problem
+    key = tree.roots[0].key
+    store = Store.open(root)
+    was_sealed = store.is_sealed(ArtifactKind.FIT, key)
+    found = store.partial(key).read()
+    finished = EPOCHS if was_sealed else _epochs(found)
+
+    def again() -> None:
+        count_steps(ledger)
+        execute(tree, nano, Store.open(root))
+
+    assert run_in_child(again) == 0
+    repeated = steps_in(ledger)[len(survived) :]
+    assert all(epoch > finished for _, _, epoch, _ in repeated), "a finished epoch was repeated"
+    if was_sealed:
+        assert repeated == []
+    assert weights(tree, store) == weights(tree, whole)
+    assert rows(tree, store) == rows(tree, whole)
+    assert sum(a["steps"] for a in attempts(tree, store)[key]) == EPOCHS * STEPS
+    assert survey(tree, store, RUN).open == ()
+    assert store.partial(key).read() is None
+    events = JournalReader.open(store.uri, RUN).events()
+    assert {e.epoch for e in events if isinstance(e, EpochEnded)} == set(range(1, EPOCHS + 1))
+    assert any(isinstance(e, StageFinished) for e in events)
+    leftovers = [p for p in root.rglob("data-*") if not (p.parent / "SEAL.json").exists()]
+    assert leftovers == []
+
+
+def _epochs(found) -> int:
+    from had_core.progress import FitProgress
+
+    return FitProgress.from_bytes(found[0]).epoch if found else 0
+
+
+def test_the_enumeration_covers_what_a_stage_writes(problem, tmp_path):
+    log = writes_of_store(problem, tmp_path / "log")
+    whats = [line.split("/")[0] for line in log]
+    assert sum(what == "write partial" for what in whats) == EPOCHS
+    for what in ("create partial", "write fit", "create fit", "write eval", "create eval"):
+        assert what in whats, log
+    assert whats[-1] == "delete partial"
+    order = [whats.index("write partial"), whats.index("create fit"), whats.index("create eval")]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("moment", [Moment.WITHIN, Moment.AFTER])
+def test_killed_at_every_write_of_the_store(problem, tmp_path, moment):
+    """Before a write the disk is as it was after the one before, which AFTER covers."""
+    tree, nano, _ = problem
+    count = len(writes_of_store(problem, tmp_path / "log"))
+    for point in range(count):
+        root, ledger = tmp_path / f"{point}", tmp_path / f"{point}.steps"
+
+        def scenario(root=root, ledger=ledger, point=point) -> None:
+            count_steps(ledger)
+            execute(tree, nano, Store(KillingFs(LocalFs(str(root)), point, moment)))
+
+        assert run_in_child(scenario) == -signal.SIGKILL
+        check(problem, root, ledger, steps_in(ledger))
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_killed_at_every_write_of_the_journal(problem, tmp_path, before):
+    tree, nano, _ = problem
+    for point in range(100):
+        root, ledger = tmp_path / f"{point}", tmp_path / f"{point}.steps"
+
+        def scenario(root=root, ledger=ledger, point=point) -> None:
+            count_steps(ledger)
+            _die_at_journal_write(point, before)
+            execute(tree, nano, Store.open(root))
+
+        status = run_in_child(scenario)
+        if status == 0:  # past the last write
+            assert point >= 2
+            return
+        assert status == -signal.SIGKILL
+        check(problem, root, ledger, steps_in(ledger))
+    raise AssertionError("the journal never ends")
+
+
+def _die_at_journal_write(point: int, before: bool) -> None:
+    original, seen = LocalFolder.write, []
+
+    def write(self, name: str, data: bytes, *, durable: bool = False) -> None:
+        here = len(seen) == point
+        seen.append(name)
+        if here and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(self, name, data, durable=durable)
+        if here:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    LocalFolder.write = write  # type: ignore[method-assign]
