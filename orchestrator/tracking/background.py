@@ -26,6 +26,7 @@ from orchestrator.tracking.journal import JournalReader, journal_folder, journal
 from orchestrator.tracking.location import TrackingLocation, redact
 from orchestrator.tracking.locks import WriterLock
 from orchestrator.tracking.mlflow_writer import DrainReport, MlflowWriter, PictureSource
+from orchestrator.tracking.store_pictures import StorePictures
 
 _log = logging.getLogger(__name__)
 _EVERY = 1.0
@@ -43,7 +44,7 @@ class TrackingWriter:
 
     Args:
         store_root: root of the store that holds the journal.
-        pictures: where example pictures are read from.
+        pictures: where example pictures are read from; the store by default.
         writer: instead of an MlflowWriter on ``location``.
         every: seconds between drains.
     """
@@ -61,7 +62,7 @@ class TrackingWriter:
         self._root = store_root
         self._run = run
         self._location = location
-        self._pictures = pictures
+        self._pictures = pictures or StorePictures(store_root)
         self._writer = writer
         self._every = every
         self._wake = threading.Event()
@@ -201,6 +202,7 @@ def sync(
     A run that its own driver is writing is skipped. Raises whatever MLflow raises.
     """
     mark_dead_runs(store_root)
+    pictures = pictures or StorePictures(store_root)
     reports = []
     for run in journal_names(store_root) if runs is None else runs:
         with WriterLock(store_root, run) as lock:

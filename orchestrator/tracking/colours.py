@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.floating]
 INVALID = (0, 0, 0)
 
 # Every 16th colour of matplotlib's viridis and cividis (CC0); between them linear, off by at most
-# 6 and 11 of 255.
+# 6 and 12 of 255.
 _VIRIDIS = (
     "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1fa088 28ae80 3fbc73 5ec962 "
     "84d44b addc30 d8e219 fde725"

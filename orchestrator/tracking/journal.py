@@ -99,10 +99,11 @@ class Journal:
         self._failing = False
 
     def append(self, event: Event) -> None:
-        """Add one event; BadInput if it belongs to another run."""
+        """Add one event; BadInput if it belongs to another run or could not be read back."""
         if event.run != self.run:
             raise BadInput(f"event of run '{event.run}' is not allowed in journal '{self.run}'")
         line = to_json(event)
+        from_json(line, type(event).__name__)  # better here than when the segment is read
         with self._lock:
             now = self._clock()
             if isinstance(event, StageStarted):

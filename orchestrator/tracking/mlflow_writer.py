@@ -120,10 +120,11 @@ class MlflowWriter:
         known = index.find(record.uid)
         if known is not None and (known.deleted or known.shows(record)):
             return False
+        made = known is None
         if known is None:
             known = index.create(record)
         resolved = self._link(self._client, index, record, known)
-        self._log_artifacts(self._client, record, known)
+        shown = self._log_artifacts(self._client, record, known)
         tags = dict(record.tags)
         if record.reused and record.source_key and (full := index.full(record.source_key)):
             tags["had.reused_from"] = full.run_id
@@ -133,9 +134,9 @@ class MlflowWriter:
             )
         if record.ended and resolved:
             tags["had.synced"] = record.digest
-        _log_numbers(self._client, record, known, tags)
-        _set_status(self._client, record, known)
-        return True
+        counted = _log_numbers(self._client, record, known, tags)
+        ended = _set_status(self._client, record, known)
+        return made or shown or counted or ended
 
     def _link(
         self, client: MlflowClient, index: RunIndex, record: RunRecord, known: KnownRun
@@ -156,13 +157,13 @@ class MlflowWriter:
         known.linked = resolved
         return resolved
 
-    def _log_artifacts(self, client: MlflowClient, record: RunRecord, known: KnownRun) -> None:
+    def _log_artifacts(self, client: MlflowClient, record: RunRecord, known: KnownRun) -> bool:
         files = {path: text.encode() for path, text in record.texts.items()}
         if record.ended:
             files.update(self._picture_files(record))
         new = {path: data for path, data in files.items() if (path, data) not in known.sent}
         if not new:
-            return
+            return False
         with tempfile.TemporaryDirectory(prefix="had-tracking-") as folder:
             for path, data in new.items():
                 target = Path(folder, path)
@@ -170,6 +171,7 @@ class MlflowWriter:
                 target.write_bytes(data)
             client.log_artifacts(known.run_id, folder)
         known.sent.update(new.items())
+        return True
 
     def _picture_files(self, record: RunRecord) -> dict[str, bytes]:
         files: dict[str, bytes] = {}
@@ -185,7 +187,7 @@ class MlflowWriter:
 
 def _log_numbers(
     client: MlflowClient, record: RunRecord, known: KnownRun, tags: dict[str, str]
-) -> None:
+) -> bool:
     """Points, parameters and tags that are not there yet; ``had.synced`` with the last call."""
     from mlflow.entities import Metric, Param, RunTag
 
@@ -208,17 +210,19 @@ def _log_numbers(
     known.sent.update((point, model_id) for point in points)
     known.params = {**known.params, **record.params}
     known.tags.update(tags)
+    return bool(points or params or new_tags)
 
 
-def _set_status(client: MlflowClient, record: RunRecord, known: KnownRun) -> None:
-    if (known.status, known.end_ms) == (record.status, record.end_ms):
-        return
+def _set_status(client: MlflowClient, record: RunRecord, known: KnownRun) -> bool:
+    if known.status == record.status and (not record.ended or known.end_ms == record.end_ms):
+        return False
     if record.ended:
         client.set_terminated(known.run_id, record.status, record.end_ms)
         known.end_ms = record.end_ms
-    elif known.status != record.status:
+    else:
         client.update_run(known.run_id, status=record.status)
     known.status = record.status
+    return True
 
 
 def _dataset_inputs(dataset: DatasetRef | None) -> list[DatasetInput]:

@@ -93,14 +93,15 @@ def serve(
         if open_browser:
             webbrowser.open(location.uri)
         return
-    with start(location, port) as server, _interrupted_by(signal.SIGTERM):
-        say(f"MLflow UI: {server.url}  (Ctrl-C stops it)")
-        if open_browser:
-            webbrowser.open(server.url)
+    with _interrupted_by(signal.SIGTERM):
         try:
-            server.wait()
+            with start(location, port) as server:
+                say(f"MLflow UI: {server.url}  (Ctrl-C stops it)")
+                if open_browser:
+                    webbrowser.open(server.url)
+                server.wait()
         except KeyboardInterrupt:
-            say("")
+            say("MLflow UI stopped.")
 
 
 def start(location: TrackingLocation, port: int = DEFAULT_PORT) -> UiServer:

@@ -22,9 +22,11 @@ import numpy as np
 
 from had_core.tasks import DenseTask, TaskKind
 from orchestrator.tracking.events import (
+    End,
     EpochEnded,
     Event,
     PictureRef,
+    RunFinished,
     RunStarted,
     SequenceStarted,
     StageFinished,
@@ -132,6 +134,7 @@ def drain_rate(root: Path, stages: int, epochs: int = 5) -> dict[str, float]:
     for number in range(stages):
         for event in stage_events(number, epochs):
             journal.append(event)
+    journal.append(RunFinished(time=2e9, run=RUN, end=End.FINISHED))
     journal.close()
     image = np.zeros((3, 96, 128, 3), np.float32)
     depth = np.random.default_rng(0).random((3, 96, 128, 1), np.float32)

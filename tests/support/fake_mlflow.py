@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlparse
 
 from mlflow.entities import LifecycleStage, LoggedModelStatus, ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
 from mlflow.store.entities import PagedList
 
 WRITES = (
@@ -56,7 +57,7 @@ class FakeMlflow:
 
     def create_experiment(self, name: str, location: Any = None, tags: Any = None) -> str:
         if self.get_experiment_by_name(name):
-            raise MlflowException("exists", error_code=1001)
+            raise MlflowException("exists", error_code=RESOURCE_ALREADY_EXISTS)
         made = SimpleNamespace(
             experiment_id=self._id("e"), name=name, lifecycle_stage=LifecycleStage.ACTIVE
         )

@@ -199,6 +199,14 @@ def test_events_of_another_run_are_refused(tmp_path: Path, demo: list[Event]) ->
         Journal(tmp_path, "elsewhere").append(demo[0])
 
 
+def test_events_that_could_not_be_read_back_are_refused(tmp_path: Path, story: Any) -> None:
+    ref = story.ref("had:depth:s0", 1, "1" * 64, None)
+    story.stage_finished(ref)
+    object.__setattr__(story.events[0], "numerics", {"versions": {"torch": "2"}})
+    with pytest.raises(BadInput, match="numerics"):
+        Journal(tmp_path, story.run).append(story.events[0])
+
+
 def test_the_id_is_made_once(tmp_path: Path) -> None:
     first = journal_id(journal_folder(tmp_path, "a"))
     assert journal_id(journal_folder(tmp_path, "a")) == first
