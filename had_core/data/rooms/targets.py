@@ -13,7 +13,7 @@ from had_core.data.rooms.scene import Camera, Table
 Array = NDArray[Any]
 Pixels = tuple[Array, Array]
 OCCLUSION_GAP = 0.05  # metres; thinner steps (a picture on a wall) are no occlusion
-_HALVINGS = 16  # of the way between two pixels
+_HALVINGS = 11  # of the way between two pixels
 
 
 def targets(camera: Camera, hits: Hits, table: Table) -> dict[str, Array]:
