@@ -152,17 +152,25 @@ def live_view(state: RunProgress, now: float) -> RenderableType:
     if not state.name:
         return Text()
     ended = state.trained + state.failed
+    left = state.seconds_left(now) if ended < state.to_train else None
     head = Text.assemble(
         (state.name, "bold"),
         f"  {ended} of {state.to_train} stages trained",
         f", {state.cached} cached" if state.cached else "",
         (f", {state.failed} failed" if state.failed else "", "bold red"),
         f"  {duration(now - state.began)}",
-        _left(state.seconds_left(now)),
+        _left(left),
+        "" if state.active or not state.to_train else f"  {_between(state)}",
     )
     stages = sorted(state.active.values(), key=lambda stage: stage.lane)
     width = max((len(stage.method) for stage in stages), default=0)
     return Group(head, *(_stage_view(stage, width, now) for stage in stages))
+
+
+def _between(state: RunProgress) -> str:
+    """What a run does while no lane holds a stage."""
+    ended = state.trained + state.failed
+    return "finishing" if ended >= state.to_train else "starting workers"
 
 
 def _stage_view(stage: ActiveStage, width: int, now: float) -> RenderableType:

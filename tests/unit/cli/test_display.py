@@ -115,6 +115,15 @@ def test_live_view() -> None:
     assert text(live_view(after((leased(), 0.0)), 1.0)).count("starting") == 1
 
 
+def test_live_view_between_stages() -> None:
+    assert "starting workers" in text(live_view(after(to_train=1), 1.0))
+    done = Outcome("k", Status.SEALED, trained=True, seconds=1.0)
+    shown = text(live_view(after((leased(), 0.0), (done, 1.0), to_train=1), 1.0))
+    assert "finishing" in shown
+    assert "left" not in shown
+    assert "run" not in text(live_view(RunProgress("", 0, 0, 0.0), 1.0))
+
+
 def test_line_display() -> None:
     out = io.StringIO()
     clock = iter(float(i) for i in range(99))
