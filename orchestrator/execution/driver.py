@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from had_core.errors import BadInput, HadError
-from orchestrator.execution.cluster import ClusterSettings, connect, usable_cpus
+from orchestrator.execution.cluster import Cluster, ClusterSettings, connect, usable_cpus
 from orchestrator.execution.messages import (
     Event,
     LaneFault,
@@ -150,23 +150,51 @@ def run_tree(
     backlog = survey(tree, store, run)
     if not backlog.open:
         return TreeResult({}, backlog.sealed)
-    watch = _Watch(backlog, run, on_event or (lambda event: None), journal)
-    if placement.inline:
-        from orchestrator.execution.inline import InlineLane
+    if not placement.inline:
+        with connect(placement.cluster, f"{store.uri}/scratch/ray") as cluster:
+            return run_on_cluster(
+                tree, store, run, placement, cluster, on_event=on_event, journal=journal
+            )
+    from orchestrator.execution.inline import InlineLane
 
-        threads = placement.cluster.threads or usable_cpus()
-        queue = LocalQueue()
-        make = _runner_factory(store, placement, threads)
-        return watch.drive(queue, [InlineLane("inline", queue, make)])
-    with connect(placement.cluster, f"{store.uri}/scratch/ray") as cluster:
-        from orchestrator.execution.lane import RayLane
-        from orchestrator.execution.ray_queue import RayQueue
+    queue = LocalQueue()
+    make = _runner_factory(store, placement, placement.cluster.threads or usable_cpus())
+    watch = _Watch(backlog, run, on_event or _ignore, journal)
+    return watch.drive(queue, [InlineLane("inline", queue, make)])
 
-        ray_queue = RayQueue.start()
-        make = _runner_factory(store, placement, cluster.settings.threads or 1)
-        names = [f"lane-{number}" for number in range(cluster.settings.lanes)]
-        lanes = [RayLane(name, ray_queue, make, cluster) for name in names]
-        return watch.drive(ray_queue, lanes)
+
+def run_on_cluster(
+    tree: PrefixTree,
+    store: Store,
+    run: str,
+    placement: Placement,
+    cluster: Cluster,
+    *,
+    on_event: OnEvent | None = None,
+    journal: Journal | None = None,
+    make_runner: RunnerFactory | None = None,
+) -> TreeResult:
+    """``run_tree`` on a cluster that is connected already and stays so.
+
+    Args:
+        make_runner: what executes stages in the lanes' workers, instead of the real worker.
+    """
+    from orchestrator.execution.lane import RayLane
+    from orchestrator.execution.ray_queue import RayQueue
+
+    backlog = survey(tree, store, run)
+    watch = _Watch(backlog, run, on_event or _ignore, journal)
+    make = make_runner or _runner_factory(store, placement, cluster.settings.threads or 1)
+    queue = RayQueue.start()
+    names = [f"lane-{number}" for number in range(cluster.settings.lanes)]
+    try:
+        return watch.drive(queue, [RayLane(name, queue, make, cluster) for name in names])
+    finally:
+        queue.kill()
+
+
+def _ignore(event: Event) -> None:
+    return None
 
 
 def _runner_factory(store: Store, placement: Placement, threads: int) -> RunnerFactory:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import tempfile
 import threading
 import traceback
@@ -85,12 +86,15 @@ class RayLane:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        run = f"{self.name}-{uuid.uuid4().hex[:12]}"  # a repeated name would restore itself
         try:
-            self._trainer().fit()
+            self._trainer(run).fit()
         except BaseException as error:
             self._error = error
+        finally:
+            shutil.rmtree(Path(self._cluster.scratch, run), ignore_errors=True)
 
-    def _trainer(self) -> TorchTrainer:
+    def _trainer(self, run: str) -> TorchTrainer:
         settings = self._cluster.settings
         threads = settings.threads or 1
         resources = {"CPU": float(threads), **({"GPU": 1.0} if settings.gpu else {})}
@@ -107,13 +111,12 @@ class RayLane:
                 use_gpu=settings.gpu,
                 resources_per_worker=resources,
             ),
-            run_config=self._run_config(threads),
+            run_config=self._run_config(run, threads),
         )
 
-    def _run_config(self, threads: int) -> Any:  # Ray's stubs mean the class of its version 1
+    def _run_config(self, run: str, threads: int) -> Any:  # Ray's stubs mean its version 1
         return RunConfig(
-            # A finished run under a repeated name would restore itself.
-            name=f"{self.name}-{uuid.uuid4().hex[:12]}",
+            name=run,
             storage_path=self._cluster.scratch,
             failure_config=FailureConfig(
                 max_failures=-1,  # the queue bounds attempts, per stage

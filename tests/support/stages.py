@@ -1,4 +1,4 @@
-"""Small trees of real stages, executed in this process: for tests of workers, drivers and faults."""
+"""Small trees of real stages, executed in this process: for tests of workers and faults."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The driver is killed at every write between the first epoch and the end of a stage.
 
-Store and journal are two sets of writes of one process; both are enumerated. Whatever happens, the same command again ends with bitwise the same weights,
-repeats no optimiser step of a finished epoch and trains nothing that is sealed.
+Store and journal are two sets of writes of one process; both are enumerated. Whatever happens, the
+same command again ends with bitwise the same weights, repeats no optimiser step of a finished epoch
+and trains nothing that is sealed.
 """
 
 from __future__ import annotations
@@ -39,9 +40,7 @@ def nano(tmp_path_factory):
 @pytest.fixture(scope="module")
 def problem(nano, tmp_path_factory):
     """One stage, and the store after an uninterrupted run."""
-    tree = tree_of(
-        nano, methods=[NaiveConfig()], order=("semantic",), epochs=EPOCHS, batch_size=2
-    )
+    tree = tree_of(nano, methods=[NaiveConfig()], order=("semantic",), epochs=EPOCHS, batch_size=2)
     store = Store.open(tmp_path_factory.mktemp("whole"))
     execute(tree, nano, store)
     return tree, nano, store

@@ -38,7 +38,11 @@ works = st.builds(
 )
 leases = st.builds(Lease, key=names, lane=names, attempt=counts)
 failures = st.builds(
-    Failure, kind=st.sampled_from(FailureKind), message=names, traceback=names, step=st.none() | counts
+    Failure,
+    kind=st.sampled_from(FailureKind),
+    message=names,
+    traceback=names,
+    step=st.none() | counts,
 )
 messages = st.one_of(
     works,

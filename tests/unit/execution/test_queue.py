@@ -17,7 +17,9 @@ class TestLocalQueue(QueueConformance):
 
 def test_many_lanes_execute_everything_once():
     queue = LocalQueue()
-    works = [StageWork(f"{i}.{k}", f"{i}.{k - 1}" if k else None) for i in range(10) for k in range(4)]
+    works = [
+        StageWork(f"{i}.{k}", f"{i}.{k - 1}" if k else None) for i in range(10) for k in range(4)
+    ]
     queue.submit("w", works)
     queue.close()
     done: list[str] = []

@@ -115,9 +115,7 @@ def test_a_sealed_stage_is_not_trained_even_when_leased(pair, finished, micro_da
     assert len(journal(finished, StageFinished)) == before
 
 
-def test_only_the_missing_evaluation_is_made(
-    pair, finished, micro_dataset, tmp_path, monkeypatch
-):
+def test_only_the_missing_evaluation_is_made(pair, finished, micro_dataset, tmp_path, monkeypatch):
     store = copy_of(finished, tmp_path)
     key = pair.roots[0].evals[0].key
     shutil.rmtree(tmp_path / "copy" / "eval" / key[:2] / key)
@@ -227,9 +225,7 @@ def test_the_loser_of_a_race_scores_the_winner(pair, finished, micro_dataset, st
 # Failures ---------------------------------------------------------------------------------------
 
 
-def test_divergence_is_an_outcome_with_place_and_traceback(
-    pair, micro_dataset, store, monkeypatch
-):
+def test_divergence_is_an_outcome_with_place_and_traceback(pair, micro_dataset, store, monkeypatch):
     def diverging(*args, **kwargs):
         raise NonFiniteLoss(2, 4, "db/depth")
 

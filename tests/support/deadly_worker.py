@@ -1,0 +1,58 @@
+"""A real worker whose store kills another process (the driver) at a chosen write."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from had_core.data import ShardDataset
+from had_core.parallel import Parallel
+from had_core.stage import Runtime
+from orchestrator.execution.runner import StageRunner
+from orchestrator.execution.worker import StageWorker, WorkerSettings
+from orchestrator.store import LocalFs, Store
+
+
+@dataclass(frozen=True)
+class Target:
+    """Kill ``pid`` at the first write that begins with ``what``, after it or before."""
+
+    pid: int
+    what: str
+    after: bool
+
+
+class DeadlyFs(LocalFs):
+    def __init__(self, root: str, target: Target) -> None:
+        super().__init__(root)
+        self._target = target
+
+    def write(self, path: str, data: bytes) -> None:
+        self._step(f"write {path}", lambda: super(DeadlyFs, self).write(path, data))
+
+    def create_if_absent(self, path: str, data: bytes) -> bool:
+        return self._step(
+            f"create {path}", lambda: super(DeadlyFs, self).create_if_absent(path, data)
+        )
+
+    def _step(self, what, act):
+        hit = what.startswith(self._target.what)
+        if hit and not self._target.after:
+            self._kill()
+        result = act()
+        if hit:
+            self._kill()
+        return result
+
+    def _kill(self) -> None:
+        os.kill(self._target.pid, signal.SIGKILL)
+        time.sleep(120)  # the driver's end has to reach this worker by itself
+
+
+def open_deadly(settings: WorkerSettings, target: Target, parallel: Parallel) -> StageRunner:
+    dataset = ShardDataset.open(Path(settings.dataset))
+    store = Store(DeadlyFs(settings.store, target)) if parallel.rank == 0 else None
+    return StageWorker(settings, dataset, store, Runtime(parallel))

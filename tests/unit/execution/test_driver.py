@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from stages import RUN, execute, rows, tree_of, weights
+
+from had_core.errors import BadInput
+from had_core.methods import NaiveConfig
+from orchestrator.execution import driver
+from orchestrator.execution.cluster import ClusterSettings
+from orchestrator.execution.driver import LanesFailed, Placement, run_tree, survey
+from orchestrator.execution.messages import (
+    FailureKind,
+    Lease,
+    Outcome,
+    StageLeased,
+    StageProgress,
+    Status,
+)
+from orchestrator.execution.queue import LocalQueue
+from orchestrator.store import Store
+from orchestrator.tracking.events import StageFailed
+from orchestrator.tracking.journal import Journal, JournalReader
+
+
+def place(dataset, **cluster) -> Placement:
+    return Placement(dataset.path, ClusterSettings(threads=1, **cluster), inline=True)
+
+
+def test_a_tree_runs_to_the_end_and_again_does_nothing(pair, finished, micro_dataset, store):
+    heard = []
+    result = run_tree(pair, store, RUN, place(micro_dataset), on_event=heard.append)
+    assert weights(pair, store) == weights(pair, finished)
+    assert rows(pair, store) == rows(pair, finished)
+    assert set(result.outcomes) == {node.key for node in pair}
+    assert all(o.trained and o.status is Status.SEALED for o in result.outcomes.values())
+    assert (result.reused, result.failed, result.interrupted) == (frozenset(), (), False)
+    leases = [event.lease.key for event in heard if isinstance(event, StageLeased)]
+    assert sorted(leases) == sorted(result.outcomes)
+    assert {e.key for e in heard if isinstance(e, StageProgress)} <= set(leases)
+    for node in pair:
+        assert node.parent is None or leases.index(node.parent) < leases.index(node.key)
+
+    heard.clear()
+    again = run_tree(pair, store, RUN, place(micro_dataset), on_event=heard.append)
+    assert again.reused == {node.key for node in pair}
+    assert (again.outcomes, heard) == ({}, [])
+
+
+def test_a_shared_stage_is_trained_once_and_named_after_its_first_sequence(pair, finished):
+    backlog = survey(pair, finished, RUN)
+    assert len(backlog.works) == 3
+    root = backlog.works[0]
+    assert (root.method, root.sequence) == ("naive", "naive:semantic>depth:s0")
+    assert [work.parent for work in backlog.works] == [None, root.key, root.key]
+
+
+def test_a_worker_that_raises_is_tried_again_then_fails_with_its_traceback(
+    pair, micro_dataset, store, monkeypatch
+):
+    calls = []
+
+    def broken(*args, **kwargs):
+        calls.append(1)
+        raise ZeroDivisionError("in the fit")
+
+    monkeypatch.setattr("orchestrator.execution.worker.fit", broken)
+    journal = Journal(store.uri, RUN)
+    result = run_tree(pair, store, RUN, place(micro_dataset), journal=journal)
+    root = result.outcomes[pair.roots[0].key]
+    assert len(calls) == 3
+    assert root.failure.kind is FailureKind.ERROR
+    assert "ZeroDivisionError: in the fit" in root.failure.traceback
+    kinds = {o.key: o.failure.kind for o in result.failed}
+    assert sorted(kinds.values(), key=str) == [
+        FailureKind.ERROR,
+        FailureKind.PARENT,
+        FailureKind.PARENT,
+    ]
+    told = [e for e in JournalReader.open(store.uri, RUN).events() if isinstance(e, StageFailed)]
+    mine = [e for e in told if e.stage.key == root.key]
+    assert [(e.attempt, e.final) for e in mine] == [(1, False), (2, False), (3, False), (3, True)]
+
+
+def test_an_error_that_passes_costs_nothing_but_time(
+    pair, finished, micro_dataset, store, monkeypatch
+):
+    from orchestrator.execution import worker
+
+    original, calls = worker.fit, []
+
+    def flaky(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError("the network went away")
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(worker, "fit", flaky)
+    result = run_tree(pair, store, RUN, place(micro_dataset))
+    assert result.failed == ()
+    assert weights(pair, store) == weights(pair, finished)
+
+
+def test_bad_data_folder_is_one_sentence(pair, store, tmp_path):
+    with pytest.raises(BadInput, match="nowhere"):
+        run_tree(pair, store, RUN, Placement(tmp_path / "nowhere", inline=True))
+
+
+def test_inline_is_one_worker(micro_dataset):
+    with pytest.raises(BadInput, match=r"cluster\.workers=2 is not allowed inline"):
+        place(micro_dataset, workers=2)
+
+
+def test_ctrl_c_stops_between_epochs_and_the_same_call_goes_on(micro_dataset, store, tmp_path):
+    tree = tree_of(micro_dataset, methods=[NaiveConfig()], order=("semantic", "depth"), epochs=12)
+    pressed = []
+
+    def press(event):
+        if isinstance(event, StageProgress) and event.epoch >= 2 and not pressed:
+            pressed.append(event)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result = run_tree(tree, store, RUN, place(micro_dataset), on_event=press)
+    assert result.interrupted
+    assert {o.status for o in result.outcomes.values()} == {Status.CANCELLED}
+    assert store.partial(tree.roots[0].key).read() is not None
+
+    result = run_tree(tree, store, RUN, place(micro_dataset))
+    first = result.outcomes[tree.roots[0].key]
+    assert first.status is Status.SEALED
+    assert first.steps_run < 12 * 3
+    other = Store.open(tmp_path / "other")
+    execute(tree, micro_dataset, other)
+    assert weights(tree, store) == weights(tree, other)
+
+
+# The watch, without workers ---------------------------------------------------------------------
+
+
+class FakeLane:
+    """Answers for a lane: does what ``script`` says, in its own thread."""
+
+    def __init__(self, name, script):
+        self.name, self.error = name, None
+        self._script = script
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self):
+        self._thread.start()
+
+    def _run(self):
+        try:
+            self._script()
+        except Exception as error:
+            self.error = error
+
+    @property
+    def alive(self):
+        return self._thread.is_alive()
+
+    def join(self, timeout_s=None):
+        self._thread.join(timeout_s)
+
+
+def watch_of(pair, store):
+    return driver._Watch(survey(pair, store, RUN), RUN, lambda event: None, None)
+
+
+def seal_all(queue, name):
+    def script():
+        while hasattr(answer := queue.next(name), "lease"):
+            queue.finish(answer.lease, Outcome(answer.lease.key, Status.SEALED))
+
+    return script
+
+
+def test_a_dead_lane_leaves_its_stage_to_the_others(pair, store):
+    queue = LocalQueue()
+
+    def dies():
+        queue.next("one")
+        raise RuntimeError("controller died")
+
+    def works():
+        time.sleep(0.2)  # so that the other one takes the first stage
+        seal_all(queue, "two")()
+
+    lanes = [FakeLane("one", dies), FakeLane("two", works)]
+    result = watch_of(pair, store).drive(queue, lanes)
+    assert {o.status for o in result.outcomes.values()} == {Status.SEALED}
+    assert result.outcomes[pair.roots[0].key].attempts == 2
+
+
+def test_without_any_lane_there_is_an_error_and_no_hang(pair, store):
+    def dies():
+        raise RuntimeError("cannot start its workers")
+
+    with pytest.raises(LanesFailed, match="cannot start its workers"):
+        watch_of(pair, store).drive(LocalQueue(), [FakeLane("one", dies)])
+
+
+def test_a_restarted_queue_hears_everything_again(pair, store):
+    """The actor died: its state is gone, its lanes go on asking."""
+
+    class Restarting:
+        def __init__(self):
+            self.inner, self.old = LocalQueue(), None
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    queue = Restarting()
+    ready = threading.Event()
+
+    def script():
+        first = queue.next("one")
+        ready.set()
+        while queue.old is None:
+            time.sleep(0.01)
+        lease: Lease = first.lease
+        assert not queue.finish(lease, Outcome(lease.key, Status.SEALED))  # nobody knows it
+        seal_all(queue, "one")()
+
+    def restart():
+        ready.wait(10)
+        time.sleep(0.2)
+        queue.inner, queue.old = LocalQueue(), queue.inner
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    result = watch_of(pair, store).drive(queue, [FakeLane("one", script)])
+    thread.join()
+    assert set(result.outcomes) == {node.key for node in pair}
