@@ -23,7 +23,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from had_core.canonical import to_plain
 from had_core.decode import decode_dataclass
 from had_core.errors import BadInput
 
@@ -271,10 +270,15 @@ EVENTS: Mapping[str, type[Event]] = {
 
 
 def to_json(event: Event) -> str:
-    """One line of JSON; mappings keep their order, so that the headline metric stays first."""
-    plain = to_plain(_finite(event))
-    fields = {"event": type(event).__name__, **plain}
-    return json.dumps(fields, separators=(",", ":"), allow_nan=False)
+    """One line of JSON; mappings keep their order, so that the headline metric stays first.
+
+    Raises TypeError for a value that JSON does not have.
+    """
+    fields = {"event": type(event).__name__, **vars(event)}
+    try:
+        return _ENCODER.encode(fields)
+    except ValueError:  # a float that is not finite; rare, so the common case pays nothing for it
+        return _ENCODER.encode(_finite(fields))
 
 
 def from_json(line: str | bytes, where: str = "event") -> Event:
@@ -288,6 +292,20 @@ def from_json(line: str | bytes, where: str = "event") -> Event:
         allowed = ", ".join(EVENTS)
         raise BadInput(f"{where} has the event type {name!r}, allowed are {allowed}")
     return decode_dataclass(EVENTS[name], raw, where)
+
+
+def _plain(value: Any) -> Any:
+    """What the JSON encoder does not know by itself, one level deep."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return vars(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain)
 
 
 def _finite(value: Any) -> Any:
