@@ -78,6 +78,8 @@ class RMatrix:
 
     def learned(self, task: str) -> Mapping[str, float]:
         """The metrics of a task right after its own stage; empty where that was not measured."""
+        if task not in self.order:
+            return {}
         return self.rows.get(self.order.index(task) + 1, {}).get(task, {})
 
     def to_json(self) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def test_what_was_not_measured_is_nan():
     assert math.isnan(MATRIX.value(9, "depth", "abs_err"))
     assert MATRIX.history("depth", "abs_err") == (0.5,)
     assert MATRIX.learned("depth") == {"abs_err": 0.5}
+    assert MATRIX.learned("edge") == {}
 
 
 @pytest.mark.parametrize(
