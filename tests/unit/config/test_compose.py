@@ -106,6 +106,12 @@ def test_paths_are_absolute_from_the_given_folder(tmp_path: Path) -> None:
     assert config.store.root == str(tmp_path / "had-store")
 
 
+def test_the_environment_can_name_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAD_STORE", "/elsewhere")
+    assert compose([]).store.root == "/elsewhere"
+    assert compose(["store.root=/here"]).store.root == "/here"
+
+
 def test_slices_default_to_one_a_task() -> None:
     assert quick("tasks=[depth,normal]").slicing.slices == 2
     assert quick("order=[depth]").slicing.slices == 1
