@@ -7,7 +7,12 @@
 
 A writer that dies before 2 leaves a data folder that nothing names; the next winner sweeps it
 away. A writer that comes second finds the seal, deletes its own folder and takes the winner's
-artefact. A damaged artefact is moved to ``damaged/`` and counts as absent, so it is made again.
+artefact.
+
+Neither a seal nor its data ever changes, so damage is a lasting fact. Whoever finds it moves the
+data to ``damaged/`` and then creates the mark ``DAMAGED-0.json``; from then on the artefact is
+absent, and the next writer seals generation 1 as ``SEAL-1.json``. No live name is ever renamed
+or used twice, so processes that find the same damage at different times cannot hit the new one.
 """
 
 from __future__ import annotations
@@ -15,11 +20,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from had_core.errors import CorruptArtifact
 from orchestrator.plan.artifacts import ArtifactKind
-from orchestrator.store.fs import StoreFs, is_safe_name, nonce
+from orchestrator.store import records
+from orchestrator.store.fs import StoreFs, is_safe_name, is_temporary, nonce
 from orchestrator.store.seal import (
     DATA_FOLDER,
     SEAL_FILE,
@@ -28,6 +35,7 @@ from orchestrator.store.seal import (
     Sealed,
     SealedFile,
     checked_key,
+    is_key,
 )
 
 _log = logging.getLogger("orchestrator.store")
@@ -35,6 +43,24 @@ _ROUNDS = 20
 
 T = TypeVar("T")
 Verify = Callable[[Seal], T]
+
+_NAMED_FOLDER = re.compile(rb"data-[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How often an artefact was made; above 0 only where it was damaged before.
+
+    Attributes:
+        sealed: whether its seal is there.
+    """
+
+    number: int
+    sealed: bool = False
+
+    @property
+    def seal_file(self) -> str:
+        return f"SEAL-{self.number}.json" if self.number else SEAL_FILE
 
 
 class Artifacts:
@@ -77,9 +103,19 @@ class Artifacts:
         for _ in range(_ROUNDS):
             winner = self.load(kind, key) or self._try_to_seal(kind, key, files, manifest)
             if winner is not None:
-                self._sweep(winner.seal)
+                self._sweep(kind, key)
                 return winner
         raise CorruptArtifact(f"{kind.value} {key} was damaged {_ROUNDS} times while it was sealed")
+
+    def keys(self, kind: ArtifactKind, prefix: str = "") -> list[str]:
+        """Sealed keys that begin with ``prefix``, sorted."""
+        shards = [prefix[:2]] if len(prefix) >= 2 else self._fs.names(kind.value)
+        found = []
+        for shard in shards:
+            for key in self._fs.names(f"{kind.value}/{shard}"):
+                if key.startswith(prefix) and is_key(key) and self._generation(kind, key).sealed:
+                    found.append(key)
+        return found
 
     def _try_to_seal(
         self,
@@ -88,42 +124,64 @@ class Artifacts:
         files: Mapping[str, bytes],
         manifest: Mapping[str, Any],
     ) -> Sealed | None:
-        """The sealed artefact if this writer was first and its files are still there, else None."""
+        """The sealed artefact if this writer was first, else None."""
+        # The generation is fixed before the data: a folder is only ever sealed under it.
+        folder, generation = _folder(kind, key), self._generation(kind, key)
         contents = {name: bytes(data) for name, data in files.items()}
         entries = tuple(SealedFile.of(name, data) for name, data in sorted(contents.items()))
         seal = Seal(kind, key, f"data-{nonce()}", entries, manifest)
-        raw, folder = seal.to_bytes(), _folder(kind, key)
+        raw = seal.to_bytes()
         for name, data in contents.items():
             self._fs.write(f"{folder}/{seal.folder}/{name}", data)
-        if not self._fs.create_if_absent(f"{folder}/{SEAL_FILE}", raw):
+        if not self._fs.create_if_absent(f"{folder}/{generation.seal_file}", raw):
             self._fs.delete(f"{folder}/{seal.folder}")
             return None
-        # The sweep of a writer whose own seal was set aside meanwhile may have taken the data.
-        kept = self.seal_of(kind, key)
-        return Sealed(kept, contents) if kept and kept.folder == seal.folder else None
+        # What JSON made of the manifest, as every later reader gets it.
+        return Sealed(Seal.from_bytes(raw, kind, key), contents)
 
-    def _sweep(self, seal: Seal) -> None:
-        """Delete what interrupted and beaten writers left beside the seal."""
-        folder = _folder(seal.kind, seal.key)
-        for name in self._fs.names(folder):
-            if name not in (SEAL_FILE, seal.folder):
+    def _sweep(self, kind: ArtifactKind, key: str) -> None:
+        """Remove what interrupted and beaten writers left beside the seal.
+
+        Listed first, judged second: whatever was there while this generation was alive belongs to
+        a writer that this generation has beaten.
+        """
+        folder = _folder(kind, key)
+        names = self._fs.names(folder)
+        generation = self._generation(kind, key)
+        if not generation.sealed:
+            return
+        try:
+            raw = self._fs.read(f"{folder}/{generation.seal_file}")
+            alive = Seal.from_bytes(raw, kind, key).folder
+        except CorruptArtifact:
+            return  # the next reader sets it aside
+        for name in names:
+            if is_temporary(name) or (DATA_FOLDER.fullmatch(name) and name != alive):
                 self._fs.delete(f"{folder}/{name}")
+
+    def _generation(self, kind: ArtifactKind, key: str) -> Generation:
+        """The first generation that is not marked as damaged."""
+        names = self._fs.names(_folder(kind, key))
+        number = 0
+        while _mark(number) in names:
+            number += 1
+        return Generation(number, Generation(number).seal_file in names)
 
     def _verified(self, kind: ArtifactKind, key: str, verify: Verify[T]) -> tuple[Seal, T] | None:
         """The seal and what ``verify`` makes of it; damage is set aside and counts as absent."""
-        path = f"{_folder(kind, key)}/{SEAL_FILE}"
-        for _ in range(_ROUNDS):
-            raw = self._raw(path)
-            if raw is None:
+        while True:
+            generation = self._generation(kind, key)
+            if not generation.sealed:
                 return None
+            try:
+                raw = self._fs.read(f"{_folder(kind, key)}/{generation.seal_file}")
+            except FileNotFoundError:  # somebody deletes the store's files by hand
+                continue
             try:
                 seal = Seal.from_bytes(raw, kind, key)
                 return seal, verify(seal)
             except CorruptArtifact as error:
-                # Another process may have replaced the artefact while it was read.
-                if self._raw(path) == raw:
-                    self._set_aside(kind, key, raw, str(error))
-        return None
+                self._set_aside(kind, key, generation.number, raw, str(error))
 
     def _check_sizes(self, seal: Seal) -> None:
         folder = f"{_folder(seal.kind, seal.key)}/{seal.folder}"
@@ -138,44 +196,53 @@ class Artifacts:
         folder = f"{_folder(seal.kind, seal.key)}/{seal.folder}"
         contents = {}
         for file in seal.files:
-            data = self._raw(f"{folder}/{file.name}")
-            if data is None:
-                raise CorruptArtifact(f"{file.name} is missing")
+            try:
+                data = self._fs.read(f"{folder}/{file.name}")
+            except FileNotFoundError as error:
+                raise CorruptArtifact(f"{file.name} is missing") from error
             file.check(data)
             contents[file.name] = data
         return contents
 
-    def _set_aside(self, kind: ArtifactKind, key: str, raw: bytes, reason: str) -> None:
-        """Move a damaged artefact to ``damaged/``, seal first: from then on it is absent."""
-        folder, aside = _folder(kind, key), f"damaged/{kind.value}-{key}-{nonce()}"
-        if not self._fs.move(f"{folder}/{SEAL_FILE}", f"{aside}/{SEAL_FILE}"):
-            return  # another process was first
-        moved = self._raw(f"{aside}/{SEAL_FILE}")
-        if moved is not None and moved != raw:
-            # Not the one that was judged: another process has sealed anew in between.
-            self._fs.create_if_absent(f"{folder}/{SEAL_FILE}", moved)
-            self._fs.delete(aside)
-            return
-        for name in self._data_folders(folder, raw):
+    def _set_aside(
+        self, kind: ArtifactKind, key: str, generation: int, raw: bytes, reason: str
+    ) -> None:
+        """Keep a damaged generation in ``damaged/``, then mark it: from then on it is absent.
+
+        Every step may be repeated by another process, or after a crash.
+        """
+        folder, aside = _folder(kind, key), _aside(kind, key, generation)
+        self._fs.write(f"{aside}/{Generation(generation).seal_file}", raw)
+        for name in self._data_folders(folder, raw, generation):
             self._fs.move(f"{folder}/{name}", f"{aside}/{name}")
-        self.damaged.append(Damage(kind, key, reason, aside))
-        _log.warning(
-            "damaged %s %s (%s): kept in %s/%s, will be made again",
-            *(kind.value, key, reason, self._fs.root, aside),
-        )
+        mark = records.to_bytes({"reason": reason, "kept_at": aside})
+        if self._fs.create_if_absent(f"{folder}/{_mark(generation)}", mark):
+            self.damaged.append(Damage(kind, key, reason, aside))
+            _log.warning(
+                "damaged %s %s (%s): kept in %s/%s, will be made again",
+                *(kind.value, key, reason, self._fs.root, aside),
+            )
 
-    def _data_folders(self, folder: str, raw: bytes) -> list[str]:
-        """The data folder that a damaged seal names, or all where it names none that exists."""
-        there = [name for name in self._fs.names(folder) if DATA_FOLDER.fullmatch(name)]
-        named = {match.decode() for match in re.findall(rb"data-[0-9a-f]{16}", raw)}
-        return [name for name in there if name in named] or there
+    def _data_folders(self, folder: str, raw: bytes, generation: int) -> list[str]:
+        """The data folder that a damaged seal names; all there are where its name is damaged too.
 
-    def _raw(self, path: str) -> bytes | None:
-        try:
-            return self._fs.read(path)
-        except FileNotFoundError:
-            return None
+        Before the mark exists, no other generation has any.
+        """
+        names = self._fs.names(folder)
+        there = [name for name in names if DATA_FOLDER.fullmatch(name)]
+        named = {match.decode() for match in _NAMED_FOLDER.findall(raw)}
+        if named or _mark(generation) in names:
+            return [name for name in there if name in named]
+        return there
 
 
 def _folder(kind: ArtifactKind, key: str) -> str:
     return f"{kind.value}/{checked_key(key)[:2]}/{key}"
+
+
+def _aside(kind: ArtifactKind, key: str, generation: int) -> str:
+    return f"damaged/{kind.value}-{key}-{generation}"
+
+
+def _mark(generation: int) -> str:
+    return f"DAMAGED-{generation}.json"

@@ -46,7 +46,7 @@ class StoreFs(Protocol):
         ...
 
     def names(self, folder: str) -> list[str]:
-        """Names of files and folders directly inside, sorted; empty where there is no such folder."""
+        """Names of files and folders directly inside, sorted; empty without such a folder."""
         ...
 
     def delete(self, path: str) -> None:
@@ -78,6 +78,11 @@ def is_safe_name(name: str) -> bool:
 def nonce() -> str:
     """16 hexadecimal digits that no other process draws."""
     return secrets.token_hex(8)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether this is a file of an interrupted write."""
+    return name.startswith(TEMPORARY)
 
 
 def temporary_beside(path: str) -> str:

@@ -22,7 +22,7 @@ _UNWRITABLE = {
     errno.EPERM,
     errno.EROFS,
 }
-_RETRIES = 5
+_RETRIES = 20
 
 Place = Callable[[str, str], None]
 
@@ -55,12 +55,17 @@ class LocalFs(ArrowFs):
         with self._writing():
             try:
                 self._placed(target, data, _link)
-            except FileExistsError:
-                if not os.path.lexists(target):  # a file stands where a folder is needed
-                    raise
+            except _TakenError:
                 return False
             _sync_folder(os.path.dirname(target))
         return True
+
+    def names(self, folder: str) -> list[str]:
+        # pyarrow's listing fails when an entry goes away while it looks at each.
+        try:
+            return sorted(os.listdir(self._at(folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def delete(self, path: str) -> None:
         target = self._at(path)
@@ -73,7 +78,7 @@ class LocalFs(ArrowFs):
     def move(self, source: str, target: str) -> bool:
         begin, end = self._at(source), self._at(target)
         with self._writing():
-            os.makedirs(os.path.dirname(end), exist_ok=True)
+            _make_folders(os.path.dirname(end))
             try:
                 os.rename(begin, end)
             except FileNotFoundError:
@@ -92,7 +97,7 @@ class LocalFs(ArrowFs):
         for attempt in range(_RETRIES):
             temporary = temporary_beside(target)
             try:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
+                _make_folders(os.path.dirname(target))
                 _write_synced(temporary, data)
                 place(temporary, target)
                 return
@@ -118,13 +123,29 @@ class LocalFs(ArrowFs):
             ) from error
 
 
+class _TakenError(Exception):
+    """Another writer was first (and the file may be gone again by now)."""
+
+
 def _link(temporary: str, target: str) -> None:
-    """Raises FileExistsError where the target exists; the temporary name goes either way."""
+    """Give the file its name if it is free; the temporary name goes either way."""
     try:
         os.link(temporary, target)
+    except FileExistsError as error:
+        raise _TakenError from error
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def _make_folders(folder: str) -> None:
+    """Raises FileNotFoundError where another process sweeps the folder away meanwhile."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError as error:
+        if os.path.isfile(error.filename):
+            raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder) from error
 
 
 def _write_synced(path: str, data: bytes) -> None:

@@ -65,10 +65,18 @@ class Runs:
         try:
             return decode(RunRecord, records.from_bytes(raw), at=path)
         except (CorruptArtifact, BadInput) as error:
-            aside = f"damaged/run-{name}-{nonce()}.json"
-            if self._fs.move(path, aside):
-                _log.warning("damaged run record %s (%s): kept in %s", name, error, aside)
+            self._set_aside(name, raw, str(error))
             return None
+
+    def _set_aside(self, name: str, raw: bytes, reason: str) -> None:
+        aside = f"damaged/run-{name}-{nonce()}.json"
+        if not self._fs.move(_path(name), aside):
+            return  # another process was first
+        if self._fs.read(aside) != raw:  # and has made it again: put that back
+            self._fs.create_if_absent(_path(name), self._fs.read(aside))
+            self._fs.delete(aside)
+            return
+        _log.warning("damaged run record %s (%s): kept in %s", name, reason, aside)
 
     def list(self) -> tuple[RunRecord, ...]:
         """Every run, oldest first."""

@@ -17,7 +17,7 @@ from orchestrator.store.fs import StoreFs
 from orchestrator.store.local_fs import LocalFs
 from orchestrator.store.partial import Partial
 from orchestrator.store.runs import Runs
-from orchestrator.store.seal import SEAL_FILE, Damage, Seal, Sealed, is_key
+from orchestrator.store.seal import Damage, Sealed
 
 LAYOUT_VERSION = 1
 _LAYOUT_FILE = "store.json"
@@ -95,7 +95,7 @@ class Store:
 
     def manifest(self, kind: ArtifactKind, key: str) -> Mapping[str, Any] | None:
         """The manifest alone, without reading the data; None where the artefact is absent."""
-        seal: Seal | None = self._artifacts.seal_of(kind, key)
+        seal = self._artifacts.seal_of(kind, key)
         return seal.manifest if seal else None
 
     def partial(self, fit_key: str) -> Partial:
@@ -104,7 +104,7 @@ class Store:
 
     def keys(self, kind: ArtifactKind) -> list[str]:
         """Keys of all sealed artefacts of a kind, sorted."""
-        return [key for _, key in self._begin_with(kind, "")]
+        return self._artifacts.keys(kind)
 
     def find(self, prefix: str) -> list[tuple[ArtifactKind, str]]:
         """Sealed artefacts whose key begins with ``prefix``, by kind, then by key.
@@ -113,7 +113,7 @@ class Store:
         """
         if not _PREFIX.fullmatch(prefix):
             raise BadInput(f"key '{prefix}' is not allowed: 1 to 64 hexadecimal digits")
-        return [found for kind in ArtifactKind for found in self._begin_with(kind, prefix)]
+        return [(kind, key) for kind in ArtifactKind for key in self._artifacts.keys(kind, prefix)]
 
     def resolve(self, prefix: str, kind: ArtifactKind | None = None) -> tuple[ArtifactKind, str]:
         """The one artefact (of ``kind``) whose key begins with ``prefix``.
@@ -129,18 +129,6 @@ class Store:
         shown = ", ".join(f"{k.value} {key[: len(prefix) + 8]}" for k, key in found[:_LISTED])
         more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
         raise BadInput(f"key '{prefix}' begins {len(found)} artefacts: one of {shown}{more}")
-
-    def _begin_with(self, kind: ArtifactKind, prefix: str) -> list[tuple[ArtifactKind, str]]:
-        top, found = kind.value, []
-        shards = [prefix[:2]] if len(prefix) >= 2 else self.fs.names(top)
-        for shard in shards:
-            if not shard.startswith(prefix[:2]):
-                continue
-            for key in self.fs.names(f"{top}/{shard}"):
-                path = f"{top}/{shard}/{key}/{SEAL_FILE}"
-                if is_key(key) and key.startswith(prefix) and self.fs.size(path) is not None:
-                    found.append((kind, key))
-        return found
 
 
 def _local_path(location: str) -> str:
@@ -159,14 +147,16 @@ def _check_layout(fs: StoreFs) -> None:
     """Write the layout version into a new store; refuse one from the future."""
     where = f"{fs.root}/{_LAYOUT_FILE}"
     if fs.size(_LAYOUT_FILE) is None:
-        fs.create_if_absent(_LAYOUT_FILE, json.dumps({"layout": LAYOUT_VERSION}).encode())
+        fs.create_if_absent(_LAYOUT_FILE, _layout_text().encode())
     try:
         version = json.loads(fs.read(_LAYOUT_FILE))["layout"]
     except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(
-            f"{where} is not a store's layout file: a JSON object with 'layout'"
-        ) from error
+        raise BadInput(f"{where} is not a store's layout file: {_layout_text()}") from error
     if type(version) is not int or not 1 <= version <= LAYOUT_VERSION:
         raise BadInput(
             f"{where} says layout {version}: this version of had reads up to {LAYOUT_VERSION}"
         )
+
+
+def _layout_text() -> str:
+    return json.dumps({"layout": LAYOUT_VERSION})

@@ -187,14 +187,14 @@ def test_a_seal_that_names_files_elsewhere_is_damage(store, kind, key_of):
     from had_core.canonical import to_plain
     from orchestrator.store import Seal, SealedFile, records
 
-    key = key_of("a")
     store.fs.write("secret", b"secret")
     bad = [
         ("../../../..", "secret"),
-        ("data-0123456789abcdef", "../secret"),
-        ("data-0123456789abcdef/..", "x"),
+        ("data-0123456789abcdef", "../../../../secret"),
+        ("data-0123456789abcdef/../../..", "x"),
     ]
     for folder, name in bad:
+        key = key_of(folder)
         seal = Seal(kind, key, folder, (SealedFile.of(name, b"secret"),), {})
         raw = records.to_bytes(to_plain(seal))
         store.fs.write(f"{folder_of(kind, key)}/SEAL.json", raw)
@@ -223,8 +223,8 @@ def test_damage_found_late_spares_the_new_artefact(store, kind, key_of, monkeypa
     assert len(other.damaged) == 1
 
 
-def test_a_new_seal_moved_by_mistake_is_put_back(store, kind, key_of, monkeypatch):
-    """The last moment: the seal is replaced between the last look and the move."""
+def test_a_generation_judged_late_is_the_old_one(store, kind, key_of, monkeypatch):
+    """The last moment: everything happens elsewhere while this process sets the damage aside."""
     key, fs = key_of("a"), store.fs
     store.seal(kind, key, {"x": b"bad bytes"}, {})
     fs.write(f"{data_folder(store, kind, key)}/x", b"bad bites")
@@ -239,6 +239,33 @@ def test_a_new_seal_moved_by_mistake_is_put_back(store, kind, key_of, monkeypatc
     monkeypatch.setattr(fs, "move", interrupted)
     assert store.load(kind, key).read("x") == b"new bytes"
     assert len(fs.names("damaged")) == 1
+    assert len(store.damaged) + len(other.damaged) == 1
+
+
+def test_damaged_again_and_again(store, kind, key_of):
+    key, fs = key_of("a"), store.fs
+    for round_ in range(3):
+        store.seal(kind, key, {"x": b"round %d" % round_}, {"round": round_})
+        assert store.load(kind, key).manifest == {"round": round_}
+        assert store.keys(kind) == [key]
+        fs.write(f"{data_folder(store, kind, key)}/x", b"rotten!")
+        assert store.load(kind, key) is None
+        assert store.keys(kind) == []
+    assert len(store.damaged) == len(fs.names("damaged")) == 3
+    assert store.seal(kind, key, {"x": b"good"}, {}).read("x") == b"good"
+
+
+def test_data_of_an_unreadable_seal_is_kept_all_the_same(store, kind, key_of):
+    """The damage hit the very name of the data folder."""
+    key, fs = key_of("a"), store.fs
+    store.seal(kind, key, {"x": b"bytes"}, {})
+    folder = data_folder(store, kind, key).rpartition("/")[2]
+    path = f"{folder_of(kind, key)}/SEAL.json"
+    fs.write(path, fs.read(path).replace(folder.encode(), b"data-!"))
+    store.seal(kind, key, {"x": b"new"}, {})
+    assert store.load(kind, key).read("x") == b"new"
+    (aside,) = fs.names("damaged")
+    assert fs.read(f"damaged/{aside}/{folder}/x") == b"bytes"
 
 
 def test_sealing_sweeps_what_an_interrupted_writer_left(store, kind, key_of):

@@ -76,8 +76,11 @@ def test_many_processes_find_the_same_damage(tmp_path):
     together(tmp_path, work)
     for key in keys():
         assert store.load(ArtifactKind.FIT, key).read("x") == b"good " * 100
-    kept = [name for name in store.fs.names("damaged") if store.fs.names(f"damaged/{name}")]
-    assert sorted(name.split("-")[1] for name in kept) == sorted(keys())
+        names = os.listdir(root / "fit" / key[:2] / key)
+        seals = [name for name in names if name.startswith("SEAL")]
+        assert sorted(seals) == ["SEAL-1.json", "SEAL.json"], names  # made again once
+    kept = sorted(path.parent.parent.name for path in root.glob("damaged/*/data-*/x"))
+    assert kept == sorted(f"fit-{key}-0" for key in keys())
 
 
 def test_same_run_name_from_many_processes(tmp_path):

@@ -133,7 +133,7 @@ def test_resolve(store):
 def test_resolve_lists_at_most_ten(store):
     for k in range(12):
         put(store, FIT, f"ab{k:02x}" + "0" * 60)
-    with pytest.raises(BadInput, match="begins 12 artefacts: .* and 2 more"):
+    with pytest.raises(BadInput, match=r"begins 12 artefacts: .* and 2 more"):
         store.resolve("ab")
 
 
