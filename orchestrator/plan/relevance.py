@@ -92,8 +92,11 @@ def _require_digest(net: NetConfig) -> None:
 def text_of(value: Any) -> str:
     """Canonical JSON; tuples item by item, because their items recur and they do not."""
     if type(value) is tuple:
-        return "[" + ",".join([_item_text(item) for item in value]) + "]"
-    return _item_text(value)
+        return "[" + ",".join([text_of(item) for item in value]) + "]"
+    try:
+        return _item_text(value)
+    except TypeError:  # not hashable
+        return canonical_json(to_plain(value, for_key=True))
 
 
 @lru_cache(maxsize=4096, typed=True)
