@@ -39,8 +39,8 @@ def run_tables(result: RunResult) -> RenderableType:
     if floored:
         parts.append(
             Text(
-                f"Δm: the reference's {', '.join(floored)} is near 0; the score of the constant "
-                "prediction is the denominator there",
+                "Δm divides by the larger of the reference and the constant prediction; the latter "
+                f"for {', '.join(floored)}",
                 style="dim",
             )
         )
