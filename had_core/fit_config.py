@@ -34,7 +34,8 @@ class FitConfig:
 
     @property
     def old_tasks(self) -> tuple[str, ...]:
-        return tuple(task for task in self.tasks if task not in self.new_tasks)
+        new = self.new_tasks
+        return tuple(task for task in self.tasks if task not in new)
 
 
 def sequence_fits(

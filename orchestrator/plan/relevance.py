@@ -10,9 +10,9 @@ Settings are turned into text once and remembered: a plan may hold 100,000 stage
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from had_core.canonical import canonical_json, to_plain
 from had_core.configs import NetConfig, Optimizer, TeacherCache, TrainConfig
@@ -20,34 +20,22 @@ from had_core.errors import BadInput
 from had_core.fit_config import FitConfig
 from had_core.methods.base import MethodConfig
 
-_METHODS_REMEMBERED = 4096
-# The method is kept beside its text, so that its id stays its own.
-_METHOD_TEXTS: dict[int, tuple[MethodConfig, str]] = {}
+T = TypeVar("T")
 
 
 def config_texts(config: FitConfig) -> dict[str, str]:
     """The settings that decide the fit: name -> canonical JSON."""
-    _require_digest(config.net)
     texts = {name: text_of(getattr(config, name)) for name in _plainly_keyed()}
-    texts["method"] = method_text(config.method)
-    old = config.old_tasks
-    texts["train"] = _train_text(config.train, not old, bool(config.method.distilled(old)))
+    old, method = config.old_tasks, config.method
+    texts["method"] = method_text(method)
+    texts["net"] = _remembered(config.net, _net_text)
+    texts["train"] = _train_text(config.train, not old, bool(method.distilled(old)))
     return texts
 
 
 def method_text(method: MethodConfig) -> str:
-    """A method's settings with its name, which picks the class.
-
-    Remembered by identity: a method that holds one weight a task has no hash, and the stages of a
-    plan share their method objects.
-    """
-    known = _METHOD_TEXTS.get(id(method))
-    if known is None or known[0] is not method:
-        if len(_METHOD_TEXTS) >= _METHODS_REMEMBERED:
-            _METHOD_TEXTS.clear()
-        text = canonical_json({"name": method.name, **to_plain(method, for_key=True)})
-        known = _METHOD_TEXTS[id(method)] = (method, text)
-    return known[1]
+    """A method's settings with its name, which picks the class."""
+    return _remembered(method, _method_text)
 
 
 def object_text(members: Mapping[str, str]) -> str:
@@ -59,7 +47,7 @@ def object_text(members: Mapping[str, str]) -> str:
 def _plainly_keyed() -> tuple[str, ...]:
     """Every field of FitConfig without a rule of its own, so that a new one is never forgotten."""
     names = (f.name for f in dataclasses.fields(FitConfig) if f.metadata.get("key") is not False)
-    return tuple(name for name in names if name not in ("method", "train"))
+    return tuple(name for name in names if name not in ("method", "net", "train"))
 
 
 @lru_cache(maxsize=1024)
@@ -80,13 +68,36 @@ def _train_text(train: TrainConfig, first: bool, distils: bool) -> str:
     return canonical_json(fields)
 
 
-def _require_digest(net: NetConfig) -> None:
+def _net_text(net: NetConfig) -> str:
     """Weights enter keys by content; a path alone would give two files one key."""
     if net.weights is not None and net.weights_sha256 is None:
         raise BadInput(
             f"net.weights={net.weights} is not allowed without net.weights_sha256: "
             "the SHA-256 of that file"
         )
+    return canonical_json(to_plain(net, for_key=True))
+
+
+def _method_text(method: MethodConfig) -> str:
+    return canonical_json({"name": method.name, **to_plain(method, for_key=True)})
+
+
+# The object is kept beside its text, so that its id stays its own.
+_REMEMBERED: dict[int, tuple[object, str]] = {}
+_MOST_REMEMBERED = 4096
+
+
+def _remembered(value: T, make: Callable[[T], str]) -> str:
+    """``make(value)``, once an object: the stages of a plan share their settings.
+
+    By identity, because a method that holds one weight a task has no hash.
+    """
+    known = _REMEMBERED.get(id(value))
+    if known is None:
+        if len(_REMEMBERED) >= _MOST_REMEMBERED:
+            _REMEMBERED.clear()
+        known = _REMEMBERED[id(value)] = (value, make(value))
+    return known[1]
 
 
 def text_of(value: Any) -> str:
