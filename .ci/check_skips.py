@@ -3,7 +3,7 @@
 A skip hides a test that proves nothing. Excused are only tests that read ``../shared`` on a machine
 that does not have it; tests marked ``gpu`` are deselected before they can skip.
 
-Usage: check_skips.py REPORTS_DIR     (a folder of JUnit XML files)
+Usage: check_skips.py REPORTS_DIR TIER...     (reads REPORTS_DIR/TIER.xml, JUnit)
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ def unexcused(found: list[tuple[str, str]], *, shared_present: bool) -> list[tup
     return [(test, why) for test, why in found if shared_present or "../shared" not in why]
 
 
-def main(folder: str) -> int:
-    reports = sorted(Path(folder).glob("*.xml"))
-    if not reports:
-        print(f"check_skips: no report in {folder}: the tests did not run")
+def main(folder: str, *tiers: str) -> int:
+    reports = [Path(folder) / f"{tier}.xml" for tier in tiers]
+    missing = [report.stem for report in reports if not report.is_file()]
+    if missing:
+        print(f"check_skips: no report of {', '.join(missing)}: these tests did not end")
         return 1
     found = [skip for report in reports for skip in skips(report)]
     bad = unexcused(found, shared_present=SHARED.is_dir())
@@ -44,4 +45,4 @@ def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

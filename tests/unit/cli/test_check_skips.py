@@ -33,14 +33,14 @@ def report(folder: Path, *reasons: str) -> None:
 
 def test_no_skip_passes(script: ModuleType, tmp_path: Path) -> None:
     report(tmp_path)
-    assert script.main(str(tmp_path)) == 0
+    assert script.main(str(tmp_path), "unit") == 0
 
 
 def test_a_skip_fails(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report(tmp_path, "because")
-    assert script.main(str(tmp_path)) == 1
+    assert script.main(str(tmp_path), "unit") == 1
     assert "tests.x::t0 was skipped: because" in capsys.readouterr().out
 
 
@@ -50,8 +50,9 @@ def test_shared_data_excuses_only_where_it_is_absent(
 ) -> None:
     report(tmp_path, "../shared is absent")
     monkeypatch.setattr(script, "SHARED", tmp_path if present else tmp_path / "none")
-    assert script.main(str(tmp_path)) == (1 if present else 0)
+    assert script.main(str(tmp_path), "unit") == (1 if present else 0)
 
 
-def test_no_report_fails(script: ModuleType, tmp_path: Path) -> None:
-    assert script.main(str(tmp_path)) == 1
+def test_a_missing_report_fails(script: ModuleType, tmp_path: Path) -> None:
+    report(tmp_path)
+    assert script.main(str(tmp_path), "unit", "ray") == 1
