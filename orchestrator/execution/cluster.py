@@ -148,7 +148,9 @@ def _private_cluster(settings: ClusterSettings) -> Iterator[str]:
             log_to_driver=False,
             logging_level=logging.WARNING,
             _node_ip_address=_LOOPBACK,
-            _temp_dir=str(scratch),
+            _temp_dir=str(
+                scratch / "r"
+            ),  # Ray opens its folder to everyone; ours around it is shut
             _system_config={
                 "prestart_worker_first_driver": False,
                 "enable_metrics_collection": False,
@@ -236,7 +238,7 @@ def _private_environment(scratch: Path) -> dict[str, str]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_TMPDIR": str(scratch),
+        "RAY_TMPDIR": str(scratch / "r"),
         **_QUIET_RAY,
         **_PRIVATE_RAY,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, path))),

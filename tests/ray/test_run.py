@@ -31,7 +31,7 @@ from orchestrator.store import Store
 from orchestrator.tracking.events import EpochEnded, StageFinished
 from orchestrator.tracking.journal import Journal, JournalReader
 
-EPOCHS, STEPS = 6, 3  # 24 images less 10 %, three slices, batches of 2: 3 steps an epoch
+EPOCHS, STEPS = 20, 3  # 24 images less 10 %, three slices, batches of 2: 3 steps an epoch
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +94,14 @@ def check_like_uninterrupted(tree, store: Store, whole: Store) -> None:
         assert any(isinstance(e, StageFinished) and e.stage.key == node.key for e in events)
 
 
-def test_ctrl_c_then_a_killed_worker_then_the_end(tree, whole, run, tmp_path):
+def test_ctrl_c_then_a_killed_worker_then_the_end(tree, whole, run, tmp_path, ctrl_c):
     store = Store.open(tmp_path / "store")
     pressed, killed, faults = [], [], []
 
     def press(event):
         if isinstance(event, StageProgress) and event.epoch >= 2 and not pressed:
             pressed.append(event)
-            os.kill(os.getpid(), signal.SIGINT)
+            ctrl_c()
 
     result = run(tree, store, press)
     assert result.interrupted and pressed
@@ -112,10 +112,10 @@ def test_ctrl_c_then_a_killed_worker_then_the_end(tree, whole, run, tmp_path):
     def kill(event):
         if isinstance(event, LaneFault):
             faults.append(event)
-        if isinstance(event, StageProgress) and event.position == 2 and not killed:
-            if 2 <= event.epoch < EPOCHS:
-                killed.append(event.key)
-                os.kill(train_workers()[-1], signal.SIGKILL)
+        running = isinstance(event, StageProgress) and event.position == 2 and not killed
+        if running and 2 <= event.epoch < EPOCHS:
+            killed.append(event.key)
+            os.kill(train_workers()[-1], signal.SIGKILL)
 
     result = run(tree, store, kill)
     assert not result.failed
@@ -156,8 +156,7 @@ def test_two_lanes_share_a_tree(micro_dataset, run, tmp_path):
 
 # The driver is killed ---------------------------------------------------------------------------
 
-DRIVER = (
-    """
+DRIVER = """
 import functools, os, sys
 from pathlib import Path
 from deadly_worker import Target, open_deadly
@@ -168,9 +167,10 @@ from orchestrator.execution.worker import WorkerSettings
 from orchestrator.store import Store
 from stages import RUN, tree_of
 
-data, root, what, after = sys.argv[1:5]
+data, root, epochs, what, after = sys.argv[1:6]
 tree = tree_of(
-    ShardDataset.open(Path(data)), order=("semantic", "depth"), workers=2, epochs=%d, batch_size=2
+    ShardDataset.open(Path(data)),
+    order=("semantic", "depth"), workers=2, epochs=int(epochs), batch_size=2,
 )
 store = Store.open(root)
 settings = WorkerSettings(store=root, dataset=data)
@@ -179,8 +179,6 @@ with connect(ClusterSettings(cpus=2, workers=2, threads=1)) as cluster:
     print(cluster.scratch, flush=True)
     run_on_cluster(tree, store, RUN, Placement(Path(data)), cluster, make_runner=make)
 """
-    % EPOCHS
-)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +194,7 @@ def test_the_same_run_again_after_the_driver_was_killed(
     point = what.format(root=f"{root[:2]}/{root}")
     here = Path(__file__).resolve().parents
     path = os.pathsep.join([str(here[2]), str(here[1] / "support")])
-    arguments = [str(micro_dataset.path), str(tmp_path / "store"), point, after]
+    arguments = [str(micro_dataset.path), str(tmp_path / "store"), str(EPOCHS), point, after]
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, *arguments],
         cwd=tmp_path,  # any folder will do
@@ -211,7 +209,7 @@ def test_the_same_run_again_after_the_driver_was_killed(
         below.update(descendants(driver.pid))
         return driver.poll() is not None
 
-    assert wait_until(watch, 120)
+    assert wait_until(watch, 240)
     assert driver.returncode == -signal.SIGKILL
     workers = [pid for pid, command in below.items() if "RayTrainWorker" in command]
     core = [pid for pid, c in below.items() if "gcs_server" in c or "raylet/raylet" in c]

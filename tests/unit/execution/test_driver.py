@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 
@@ -115,14 +113,16 @@ def test_inline_is_one_worker(micro_dataset):
         place(micro_dataset, workers=2)
 
 
-def test_ctrl_c_stops_between_epochs_and_the_same_call_goes_on(micro_dataset, store, tmp_path):
+def test_ctrl_c_stops_between_epochs_and_the_same_call_goes_on(
+    micro_dataset, store, tmp_path, ctrl_c
+):
     tree = tree_of(micro_dataset, methods=[NaiveConfig()], order=("semantic", "depth"), epochs=12)
     pressed = []
 
     def press(event):
         if isinstance(event, StageProgress) and event.epoch >= 2 and not pressed:
             pressed.append(event)
-            os.kill(os.getpid(), signal.SIGINT)
+            ctrl_c()
 
     result = run_tree(tree, store, RUN, place(micro_dataset), on_event=press)
     assert result.interrupted
