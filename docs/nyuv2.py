@@ -74,9 +74,7 @@ def _opening(configs: Sequence[RunConfig], constant: Mapping, dataset: ShardData
         "```",
         "",
         "The constant prediction (what a task has to beat) scores "
-        + ", ".join(
-            f"{task} {next(iter(row.values())):.3f}" for task, row in constant.items()
-        )
+        + ", ".join(f"{task} {next(iter(row.values())):.3f}" for task, row in constant.items())
         + " (mIoU, depth error in m, mean angle in degrees).",
         "",
     ]

@@ -51,12 +51,26 @@ class TorchParallel:
         self._dist = dist
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
+        self._needs_cuda = dist.get_backend() == "nccl"
 
     def all_reduce_sum(self, tensor: Tensor) -> None:
-        self._dist.all_reduce(tensor)
+        there = self._placed(tensor)
+        self._dist.all_reduce(there)
+        self._back(there, tensor)
 
     def broadcast(self, tensor: Tensor, src: int = 0) -> None:
-        self._dist.broadcast(tensor, src=src)
+        there = self._placed(tensor)
+        self._dist.broadcast(there, src=src)
+        self._back(there, tensor)
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        """NCCL moves GPU tensors only; counts and votes live on the CPU."""
+        return tensor.cuda() if self._needs_cuda and not tensor.is_cuda else tensor
+
+    @staticmethod
+    def _back(there: Tensor, tensor: Tensor) -> None:
+        if there is not tensor:
+            tensor.copy_(there)
 
 
 def agree_any(parallel: Parallel, flag: bool) -> bool:

@@ -58,9 +58,7 @@ def run_sequence(
         NonFiniteLoss: training diverged.
     """
     slicing = slicing or SlicingConfig(slices=len(order))
-    fits = sequence_fits(
-        method, order, net or NetConfig(), train or TrainConfig(), slicing, seed
-    )
+    fits = sequence_fits(method, order, net or NetConfig(), train or TrainConfig(), slicing, seed)
     results: list[FitResult] = []
     outcomes: list[StageOutcome] = []
     for shape, config in fits:

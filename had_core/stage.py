@@ -55,7 +55,7 @@ class Runtime:
     """
 
     parallel: Parallel = field(default_factory=Solo)
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     scratch: Path | None = None
 
 

@@ -122,7 +122,7 @@ class StageTrainer:
         )
         terms = self._method.terms(context)
         values = list(terms.values())
-        torch.stack(values).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(values).sum().backward()
         reduced = dict(zip(terms, self._grads.reduce(values, self._parallel), strict=True))
         for name, value in reduced.items():
             if value != value or value in (float("inf"), float("-inf")):

@@ -99,9 +99,7 @@ class RunJournal:
                     message="" if done else message,
                 )
             )
-        self._journal.append(
-            RunFinished(time=time.time(), run=self._run, end=end, message=message)
-        )
+        self._journal.append(RunFinished(time=time.time(), run=self._run, end=end, message=message))
         self._journal.close()
 
     def _share(self, key: str, sequences: Sequence[int]) -> None:

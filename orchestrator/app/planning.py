@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from orchestrator.config import RunConfig
 
 
-def sequences_of(
-    config: RunConfig, fingerprints: Mapping[str, str]
-) -> tuple[SequenceSpec, ...]:
+def sequences_of(config: RunConfig, fingerprints: Mapping[str, str]) -> tuple[SequenceSpec, ...]:
     """Every sequence the run wants: methods (the reference first) x seeds x orders."""
     return tuple(
         sequence

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,9 +58,7 @@ class _Wanted:
     config: RunConfig
 
 
-def rerun(
-    name: str, where: StoreConfig, overrides: Sequence[str], display: Display
-) -> RerunResult:
+def rerun(name: str, where: StoreConfig, overrides: Sequence[str], display: Display) -> RerunResult:
     """Train the stage again; see the module.
 
     Raises:
@@ -135,9 +133,7 @@ def _placed_as_sealed(known: KnownStage, store: Store) -> RunConfig:
     """The sealing run's settings over this store, in the numerics class of the manifest."""
     numerics = NumericsClass.from_json(known.manifest["numerics"])
     config = known.config.at(replace(known.config.store, root=store.uri))
-    cluster = replace(
-        config.cluster, lanes=1, workers=numerics.workers, threads=numerics.threads
-    )
+    cluster = replace(config.cluster, lanes=1, workers=numerics.workers, threads=numerics.threads)
     return replace(config, cluster=cluster)
 
 

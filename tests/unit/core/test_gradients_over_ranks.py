@@ -80,8 +80,6 @@ def test_one_and_two_ranks(micro_dataset, norm, method, dtype, bound):
     # After one epoch: before it student and teacher agree, and rounding decides HAD's gradient.
     student = fit(config, micro_dataset, parent=parent).state
     one = gradients(config, micro_dataset, student, parent, Solo(), dtype)
-    two = on_ranks(
-        2, lambda rank: gradients(config, micro_dataset, student, parent, rank, dtype)
-    )
+    two = on_ranks(2, lambda rank: gradients(config, micro_dataset, student, parent, rank, dtype))
     for rank in two:
         assert relative_gap(one, rank) <= bound
