@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -127,19 +128,22 @@ class OurStep:
         dataset: Any = SimpleNamespace(split=lambda name: SimpleNamespace(tasks=by_name))
         self._source: Any = scene
         self.trainer, self._teacher = prepare(config, dataset, self._source, parent, {}, Runtime())
-        self._live = LiveTeacher(
-            self.trainer.stage.net.frozen_copy(), [t.name for t in OLD], config.train.precision
-        )
-        self._batch, self._steps = scene.batch(), 0
+        self._precision, self._batch, self._steps = config.train.precision, scene.batch(), 0
 
     def __call__(self) -> Mapping[str, float]:
         self._steps += 1
         return self.trainer.step(self._batch, 1, self._steps - 1)
 
+    @cached_property
+    def _live(self) -> LiveTeacher:
+        net = self.trainer.stage.net.frozen_copy()
+        return LiveTeacher(net, [task.name for task in OLD], self._precision)
+
     def fill_seconds(self) -> float:
         """What filling a cache with this batch takes."""
+        live = self._live
         started = time.perf_counter()
-        cache = CachedTeacher(self._live, self._source, Solo(), TeacherCache.FLOAT32, None)
+        cache = CachedTeacher(live, self._source, Solo(), TeacherCache.FLOAT32, None)
         seconds = time.perf_counter() - started
         cache.close()
         return seconds
