@@ -20,7 +20,6 @@ PACKAGES = (
     "hydra-core",
     "numpy",
     "pyarrow",
-    "torchmetrics",
     "safetensors",
 )
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")

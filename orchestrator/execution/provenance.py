@@ -8,7 +8,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-_RECORDED = ("had-orchestrator", "torch", "numpy", "pyarrow", "ray", "safetensors", "torchmetrics")
+_RECORDED = ("had-orchestrator", "torch", "numpy", "pyarrow", "ray", "safetensors")
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from orchestrator import resources
 
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-CORE_MAY_IMPORT = {"had_core", "numpy", "pyarrow", "safetensors", "torch", "torchmetrics"}
+CORE_MAY_IMPORT = {"had_core", "numpy", "pyarrow", "safetensors", "torch"}
 
 
 def imported(path: Path) -> set[str]:
