@@ -42,6 +42,11 @@ class UiServer:
     process: subprocess.Popen[bytes]
     log: IO[bytes]
 
+    @property
+    def page(self) -> str:
+        """The list of experiments, as MLflow shows it to people who train models."""
+        return f"{self.url}/#/experiments?workflowType=machine_learning"
+
     def wait(self) -> int:
         """Until the server ends; its exit status."""
         return self.process.wait()
@@ -96,9 +101,9 @@ def serve(
     with _interrupted_by(signal.SIGTERM):
         try:
             with start(location, port) as server:
-                say(f"MLflow UI: {server.url}  (Ctrl-C stops it)")
+                say(f"MLflow UI: {server.page}  (Ctrl-C stops it)")
                 if open_browser:
-                    webbrowser.open(server.url)
+                    webbrowser.open(server.page)
                 server.wait()
         except KeyboardInterrupt:
             say("MLflow UI stopped.")
