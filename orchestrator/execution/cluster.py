@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from had_core.errors import BadInput
 
+_log = logging.getLogger(__name__)
 _PREFIX = "had-ray-"
 _LOOPBACK = "127.0.0.1"
 _OBJECT_STORE_BYTES = 100 * 2**20  # weights travel through the store, not through Ray
@@ -123,10 +124,10 @@ def connect(settings: ClusterSettings, shared_scratch: str | None = None) -> Ite
         shared_scratch: folder or URI that every node of a joined cluster can write.
     """
     if settings.address is None:
-        with _private_cluster(settings) as scratch:
+        with _private_cluster(settings) as scratch, _messages_to_log():
             yield Cluster(placed(settings, _node_resources()), scratch, private=True)
         return
-    with _joined_cluster(settings.address):
+    with _joined_cluster(settings.address), _messages_to_log():
         settings = placed(settings, _node_resources())
         yield Cluster(settings, shared_scratch or tempfile.gettempdir(), private=False)
 
@@ -192,6 +193,23 @@ def _joined_cluster(address: str) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _messages_to_log() -> Iterator[None]:
+    """Ray prints what happens in the cluster to stdout, where a command's result belongs."""
+    worker: Any = importlib.import_module("ray._private.worker")
+    original = worker.print_to_stdstream
+
+    def log(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+        for line in data["lines"]:
+            _log.info("%s: %s", data["pid"], line)
+
+    worker.print_to_stdstream = log
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = original
 
 
 def _node_resources() -> list[Mapping[str, float]]:

@@ -8,8 +8,6 @@ starts again and goes on from the last finished epoch.
 from __future__ import annotations
 
 import contextlib
-import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,8 +27,8 @@ from had_core.stage import FitResult, Runtime, fit
 from had_core.tasks import DenseTask
 from had_core.tensors import from_bytes
 from orchestrator.execution.desk import Desk
+from orchestrator.execution.ending import Ending
 from orchestrator.execution.messages import (
-    Failure,
     FailureKind,
     Lease,
     Outcome,
@@ -123,7 +121,7 @@ class StageWorker:
         self._journals: dict[str, Journal] = {}
 
     def run(self, lease: Lease, work: StageWork, tell: Tell) -> Outcome:
-        ended = _Ended(lease.key)
+        ended = Ending(lease.key)
         try:
             stage = self._stage(work)
             desk = self._desk(lease, work, stage)
@@ -172,7 +170,7 @@ class StageWorker:
         journal = self._journals[work.run]
         return Desk(self._store, journal, work, stage, lease.attempt, self._provenance())
 
-    def _execute(self, job: _Job, ended: _Ended) -> Outcome:
+    def _execute(self, job: _Job, ended: Ending) -> Outcome:
         stage, desk = job.stage, job.desk
         net = self._share(desk, Desk.net)
         if net is None or share_json(self._parallel, desk.needs_memory() if desk else None):
@@ -326,39 +324,6 @@ def _picture(task: DenseTask, found: Sequence[Example]) -> bytes:
         np.stack([example.truth for example in found]),
         np.stack([example.prediction for example in found]),
     )
-
-
-class _Ended:
-    """Collects what an outcome says while the stage runs."""
-
-    def __init__(self, key: str) -> None:
-        self._key, self._started = key, time.perf_counter()
-        self.steps_run = 0
-        self.trained = False
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self._started
-
-    def outcome(self, status: Status, failure: Failure | None = None) -> Outcome:
-        return Outcome(
-            key=self._key,
-            status=status,
-            trained=self.trained,
-            steps_run=self.steps_run,
-            seconds=self.seconds(),
-            failure=failure,
-        )
-
-    def failed(
-        self,
-        kind: FailureKind,
-        error: Exception,
-        epoch: int | None = None,
-        step: int | None = None,
-        term: str | None = None,
-    ) -> Outcome:
-        text = "".join(traceback.format_exception(error))
-        return self.outcome(Status.FAILED, Failure(kind, str(error), text, epoch, step, term))
 
 
 def _device_name(device: torch.device) -> str:

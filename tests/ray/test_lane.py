@@ -53,10 +53,11 @@ def test_a_private_cluster_listens_on_loopback_alone_and_wants_a_token(session_c
     assert os.environ["RAY_AUTH_MODE"] == "token"
     token = os.environ["RAY_AUTH_TOKEN_PATH"]
     assert os.stat(token).st_mode & 0o077 == 0
+    assert os.stat(os.path.dirname(token)).st_mode & 0o077 == 0
     assert ray.get_runtime_context().get_node_id()
 
 
-def test_a_lane_survives_killed_and_raising_and_diverging_stages(run, tmp_path):
+def test_a_lane_survives_killed_and_raising_and_diverging_stages(run, tmp_path, capfd):
     """One group start, and one more for each broken group: kill 1, raise 2."""
     works = [
         StageWork("first", None),
@@ -87,6 +88,7 @@ def test_a_lane_survives_killed_and_raising_and_diverging_stages(run, tmp_path):
     assert "noop_runner.py" in ended["raising"].failure.traceback
     faults = [(e.key, bool(e.traceback)) for e in events if isinstance(e, LaneFault)]
     assert sorted(faults) == [("killed", False), ("raising", True), ("raising", True)]
+    assert capfd.readouterr().out == "", "stdout belongs to the command's result"
     executed = sorted(path.name for path in tmp_path.iterdir())
     assert executed == sorted(
         f"{key}.{attempt}.{rank}"

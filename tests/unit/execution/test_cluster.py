@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import fcntl
 import os
+import signal
 import stat
 import sys
 
@@ -90,14 +90,19 @@ def test_folders_of_killed_drivers_are_swept_and_living_ones_kept(monkeypatch, t
 
 
 def test_the_lock_goes_with_the_process(tmp_path):
+    reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        cluster._lock(tmp_path)  # held until this process ends
-        os._exit(0)
+        held = cluster._lock(tmp_path)
+        os.write(writer, b"1" if held else b"0")
+        signal.pause()
+    assert os.read(reader, 1) == b"1"
+    assert cluster._lock(tmp_path) is None
+    os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     lock = cluster._lock(tmp_path)
     assert lock is not None
-    fcntl.flock(lock, fcntl.LOCK_UN)
+    lock.close()
 
 
 def test_the_code_path_leads_to_this_code():

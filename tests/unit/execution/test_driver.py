@@ -8,7 +8,6 @@ from stages import RUN, execute, rows, tree_of, weights
 
 from had_core.errors import BadInput
 from had_core.methods import NaiveConfig
-from orchestrator.execution import driver
 from orchestrator.execution.cluster import ClusterSettings
 from orchestrator.execution.driver import LanesFailed, Placement, run_tree, survey
 from orchestrator.execution.messages import (
@@ -20,6 +19,7 @@ from orchestrator.execution.messages import (
     Status,
 )
 from orchestrator.execution.queue import LocalQueue
+from orchestrator.execution.watch import Watch
 from orchestrator.store import Store
 from orchestrator.tracking.events import StageFailed
 from orchestrator.tracking.journal import Journal, JournalReader
@@ -116,7 +116,7 @@ def test_inline_is_one_worker(micro_dataset):
 def test_ctrl_c_stops_between_epochs_and_the_same_call_goes_on(
     micro_dataset, store, tmp_path, ctrl_c
 ):
-    tree = tree_of(micro_dataset, methods=[NaiveConfig()], order=("semantic", "depth"), epochs=12)
+    tree = tree_of(micro_dataset, methods=[NaiveConfig()], order=("semantic", "depth"), epochs=6)
     pressed = []
 
     def press(event):
@@ -132,7 +132,7 @@ def test_ctrl_c_stops_between_epochs_and_the_same_call_goes_on(
     result = run_tree(tree, store, RUN, place(micro_dataset))
     first = result.outcomes[tree.roots[0].key]
     assert first.status is Status.SEALED
-    assert first.steps_run < 12 * 3
+    assert first.steps_run < 6 * 3
     other = Store.open(tmp_path / "other")
     execute(tree, micro_dataset, other)
     assert weights(tree, store) == weights(tree, other)
@@ -167,7 +167,7 @@ class FakeLane:
 
 
 def watch_of(pair, store):
-    return driver._Watch(survey(pair, store, RUN), RUN, lambda event: None, None)
+    return Watch(survey(pair, store, RUN), RUN, lambda event: None, None)
 
 
 def seal_all(queue, name):
