@@ -18,8 +18,9 @@ from orchestrator.tracking.driver_record import (
     DriverRecord,
     announce,
     beat,
-    driver_of,
+    behind,
     mark_dead_runs,
+    mark_synced,
     retire,
 )
 from orchestrator.tracking.journal import JournalReader, journal_folder, journal_names
@@ -35,6 +36,8 @@ _LONGEST_WAIT = 60.0
 
 class TrackingWriter:
     """Drains a run's journal in a daemon thread, and shows that its driver lives.
+
+    Once MLflow has answered, runs of dead drivers and runs that it missed are brought there too.
 
     ::
 
@@ -72,6 +75,7 @@ class TrackingWriter:
         self._answered = 0
         self._trouble: str | None = "nothing was written yet"
         self._warned = False
+        self._tidied = False
         self._thread: threading.Thread | None = None
         self._record: DriverRecord | None = None
 
@@ -103,7 +107,8 @@ class TrackingWriter:
             if self._thread.is_alive():
                 self._trouble = f"MLflow did not answer within {timeout:.0f} s"
         if self._record is not None:
-            retire(self._root, self._run, self._record, time.time())
+            synced = self._trouble is None
+            retire(self._root, self._run, self._record, time.time(), synced=synced)
         if self._trouble is not None:
             _log.warning("MLflow is behind the journal of run '%s': %s", self._run, self._trouble)
         return self._trouble is None
@@ -152,6 +157,9 @@ class TrackingWriter:
                     reader, self._run, self._location, pictures=self._pictures
                 )
             self._writer.drain()
+            if not self._tidied:
+                self._tidied = True  # once is enough, and one failure is not to repeat for ever
+                close_dead_runs(self._root, self._location, pictures=self._pictures)
         except Exception as error:  # whatever happens in MLflow stays out of the training
             reason = redact(f"{type(error).__name__}: {error}".splitlines()[0][:300])
             if not self._warned:
@@ -211,6 +219,7 @@ def sync(
                 continue
             reader = JournalReader(journal_folder(store_root, run))
             drain = MlflowWriter(reader, run, location, pictures=pictures).drain()
+            mark_synced(store_root, run, location.shown)
             reports.append(SyncReport(run, drain))
     return reports
 
@@ -221,17 +230,13 @@ def close_dead_runs(
     *,
     pictures: PictureSource | None = None,
 ) -> list[str]:
-    """End runs left RUNNING by drivers that are gone, in the journal and in this MLflow.
+    """End runs left RUNNING by drivers that are gone, and catch up on runs that MLflow missed.
 
-    Names of the runs that were closed. Where nothing is to be done MLflow is not even imported.
+    Names of the runs whose end was found now. Where nothing is to be done MLflow is not even
+    imported. Raises whatever MLflow raises; the journal then still knows what is to be done.
     """
     dead = mark_dead_runs(store_root)
-    here = [run for run in dead if _tracked_at(store_root, run, location)]
-    if here:
-        sync(store_root, location, here, pictures=pictures)
+    waiting = behind(store_root, location.shown)
+    if waiting:
+        sync(store_root, location, waiting, pictures=pictures)
     return dead
-
-
-def _tracked_at(store_root: str | Path, run: str, location: TrackingLocation) -> bool:
-    record = driver_of(store_root, run)
-    return record is not None and record.tracking == location.shown

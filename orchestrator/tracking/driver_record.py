@@ -39,6 +39,7 @@ class DriverRecord:
         beat: seconds since the epoch of the last sign of life.
         open: False once it ended by itself.
         tracking: where it tracks, without credentials.
+        synced: all of the journal had reached MLflow when it ended, or was brought there since.
     """
 
     pid: int
@@ -48,6 +49,7 @@ class DriverRecord:
     beat: float
     open: bool
     tracking: str
+    synced: bool = False
 
     def alive(self, now: float) -> bool:
         """Whether the process still drives the run."""
@@ -75,9 +77,29 @@ def beat(store_root: str | Path, run: str, record: DriverRecord, now: float) -> 
     return record
 
 
-def retire(store_root: str | Path, run: str, record: DriverRecord, now: float) -> None:
-    """Record that the driver ended by itself."""
-    _write(journal_folder(store_root, run), replace(record, beat=now, open=False))
+def retire(
+    store_root: str | Path, run: str, record: DriverRecord, now: float, *, synced: bool = False
+) -> None:
+    """Record that the driver ended, and whether MLflow has everything."""
+    ended = replace(record, beat=now, open=False, synced=synced)
+    _write(journal_folder(store_root, run), ended)
+
+
+def behind(store_root: str | Path, tracking: str) -> list[str]:
+    """Runs without a driver of which the MLflow at ``tracking`` may lack something."""
+    names = []
+    for run in journal_names(store_root):
+        record = driver_of(store_root, run)
+        if record is not None and record.tracking == tracking:
+            names += [] if record.open or record.synced else [run]
+    return names
+
+
+def mark_synced(store_root: str | Path, run: str, tracking: str) -> None:
+    """Record that the MLflow at ``tracking`` has everything of a run that has ended."""
+    record = driver_of(store_root, run)
+    if record is not None and not record.open and record.tracking == tracking:
+        retire(store_root, run, record, record.beat, synced=True)
 
 
 def driver_of(store_root: str | Path, run: str) -> DriverRecord | None:

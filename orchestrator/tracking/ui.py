@@ -91,8 +91,12 @@ def serve(
         HadError: the server does not come up.
     """
     location = TrackingLocation.of(store_root, tracking_uri)
-    for run in close_dead_runs(store_root, location, pictures=pictures):
-        say(f"Run '{run}' had lost its process; it is closed now.")
+    try:
+        for run in close_dead_runs(store_root, location, pictures=pictures):
+            say(f"Run '{run}' had lost its process; it is closed now.")
+    except Exception as error:  # the UI is worth showing without it
+        reason = redact(str(error).partition("\n")[0])
+        say(f"MLflow cannot be brought up to date now ({reason}); the journal keeps everything.")
     if location.is_server:
         say(f"MLflow is at {location.shown}")
         if open_browser:

@@ -194,6 +194,37 @@ def test_closing_dead_runs_ends_them_in_mlflow(
     )
 
 
+def test_what_another_command_marked_or_an_outage_left_is_caught_up(
+    store: Path, demo: list[Event], pictures: Callable[[str, str], bytes]
+) -> None:
+    location = TrackingLocation.of(store)
+    run = demo[0].run
+    _append(store, demo[:8])
+    _driver_died(store, run, demo[0].time)
+    assert mark_dead_runs(store) == [run]  # by a command that does not speak to MLflow
+    _append(store, [replace(demo[0], run="missed"), replace(demo[-1], run="missed")])
+    retire(store, "missed", announce(store, "missed", location.shown, 0.0), 1.0)
+    assert driver_record.behind(store, location.shown) == [run, "missed"]
+    assert close_dead_runs(store, location, pictures=pictures) == []
+    assert driver_record.behind(store, location.shown) == []
+    statuses = {r["status"] for r in snapshot(location.client())["runs"].values()}
+    assert statuses == {"FINISHED", "KILLED"}
+
+
+def test_the_next_driver_closes_dead_runs(
+    store: Path, demo: list[Event], pictures: Callable[[str, str], bytes]
+) -> None:
+    location = TrackingLocation.of(store)
+    _append(store, demo[:8])
+    sync(store, location, pictures=pictures)
+    _driver_died(store, demo[0].run, demo[0].time)
+    with TrackingWriter(store, "next", location, pictures=pictures) as tracking:
+        _append(store, [replace(demo[0], run="next")])
+        assert tracking.flush(120)
+    statuses = {r["status"] for r in snapshot(location.client())["runs"].values()}
+    assert statuses == {"FINISHED", "KILLED"}
+
+
 def test_dead_runs_tracked_elsewhere_are_only_marked(tmp_path: Path, demo: list[Event]) -> None:
     _append(tmp_path, demo[:8])
     _driver_died(tmp_path, demo[0].run, demo[0].time)

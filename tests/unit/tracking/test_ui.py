@@ -41,6 +41,19 @@ def test_a_server_is_only_named(tmp_path: Path) -> None:
     assert said == ["MLflow is at http://***@mlflow.example:5000"]
 
 
+def test_trouble_with_dead_runs_does_not_keep_the_ui_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> list[str]:
+        raise ConnectionError("https://ada:secret@mlflow.example refused")
+
+    monkeypatch.setattr(ui, "close_dead_runs", fail)
+    said: list[str] = []
+    ui.serve(tmp_path, "https://ada:secret@mlflow.example", say=said.append)
+    assert len(said) == 2
+    assert "secret" not in "".join(said)
+
+
 def test_credentials_do_not_show_in_the_process_list(tmp_path: Path) -> None:
     location = TrackingLocation.of(tmp_path, "postgresql://ada:secret@db/mlflow")
     environment = ui._environment(location)
