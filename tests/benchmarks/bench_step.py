@@ -75,7 +75,10 @@ def relative_gap(
     """Largest relative gap of a term whose name starts with one of the prefixes."""
     assert found.keys() == expected.keys(), (found.keys(), expected.keys())
     names = [name for name in expected if name.startswith(prefixes)]
-    return max(abs(found[name] - expected[name]) / abs(expected[name]) for name in names)
+    gaps = [abs(found[name] - expected[name]) for name in names]
+    return max(
+        gap / abs(expected[name]) if gap else 0.0 for name, gap in zip(names, gaps, strict=True)
+    )
 
 
 def peak_memory_apart(name: str, options: list[str]) -> float | None:

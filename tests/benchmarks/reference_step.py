@@ -174,7 +174,8 @@ def released_terms(
         return balanced, (pixel * salient).mean()
     valid = teacher.sum(1, keepdim=True) != 0
     pixel = (student - teacher).abs() * valid
-    balanced = pixel[student > loss.delta].mean() + pixel[student < loss.delta].mean()
+    sides = [pixel[student > loss.delta], pixel[student < loss.delta]]
+    balanced = sum(side.mean() for side in sides if len(side))
     salient = min_max(sobel(pixel.detach()[:, 0], "constant")) > loss.k
     return balanced, (pixel * salient).sum() / (valid * salient).sum()
 

@@ -1,0 +1,68 @@
+"""The benchmark's plain step computes what ours computes, so that comparing their times is fair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import bench_step
+
+    return bench_step
+
+
+@pytest.mark.parametrize("variant, ours", [("paper", "float32 cached"), ("released", "float32")])
+def test_both_steps_agree(bench: Any, variant: str, ours: str) -> None:
+    small = bench.Setting(2, 48, 64, 8, bench.Variant(variant))
+    problem = bench.Problem.make(small)
+    expected = dict(problem.step(bench.REFERENCE)())
+    assert len(expected) == 5 and all(value >= 0 for value in expected.values())
+    assert sum(value > 0 for value in expected.values()) >= 4
+    found = dict(problem.step(ours)())
+    assert bench.relative_gap(found, expected, ("new/",)) < bench.L_NEW_TOLERANCE
+    assert bench.relative_gap(found, expected, ("db/", "sg/")) < bench.HAD_TOLERANCE
+
+
+def test_gaps_ratios_and_verdicts(bench: Any) -> None:
+    assert (
+        bench.relative_gap({"new/a": 2.0, "db/b": 1.0}, {"new/a": 1.0, "db/b": 1.0}, ("new/",)) == 1
+    )
+    names = (bench.REFERENCE, *bench.OURS)
+    values = {name: {"new/normal": 1.0, "db/depth": 2.0} for name in names}
+    values["float32"] = {"new/normal": 1.0, "db/depth": 2.1}
+    seconds = {name: [1.0, 3.0, 5.0] for name in names}
+    seconds[bench.REFERENCE] = [2.0, 4.0, 10.0]
+    measured = {"values": values, "seconds": seconds, "fill_seconds": {"bf16 cached": [4.0] * 3}}
+    rows = bench.summarise(measured)
+    assert rows["float32"]["ratio"] == 0.5 and rows["float32"]["seconds"] == 3
+    assert rows["float32"]["gap_HAD"] == pytest.approx(0.05)
+    assert rows["bf16 cached"]["ratio"] == pytest.approx(0.6), "a share of the filling is added"
+    for row in rows.values():
+        row["peak_mib"] = 10.0
+    reached = bench.judge(rows)
+    assert reached["float32 cached <= 0.65"] and reached["peak memory <= reference"]
+    assert reached["L_new within 1e-5"] and not reached["HAD within 1e-4"]
+    rows["bf16"]["peak_mib"] = 11.0
+    assert not bench.judge(rows)["peak memory <= reference"]
+
+
+def test_peak_memory_sees_a_short_allocation(bench: Any) -> None:
+    from peak_memory import anonymous_mib, peak_mib, supported
+
+    if not supported():
+        pytest.skip("needs /proc")
+    before = anonymous_mib()
+
+    def work() -> None:
+        for _ in range(20):
+            torch.ones(64 * 2**18).add_(1)  # 64 MiB
+
+    assert 60 < peak_mib(work) - before < 200
