@@ -6,8 +6,8 @@
     <kind>/<key[:2]>/<key>/SEAL.json                2. created if absent: now it exists
 
 A writer that dies before 2 leaves a data folder that nothing names; the next winner sweeps it
-away. A writer that comes second finds the seal, deletes its own folder and takes the winner's
-artefact.
+away. A writer that comes second finds the seal, takes the winner's artefact and sweeps its own
+folder away.
 
 Neither a seal nor its data ever changes, so damage is a lasting fact. Whoever finds it moves the
 data to ``damaged/`` and then creates the mark ``DAMAGED-0.json``; from then on the artefact is
@@ -134,8 +134,7 @@ class Artifacts:
         for name, data in contents.items():
             self._fs.write(f"{folder}/{seal.folder}/{name}", data)
         if not self._fs.create_if_absent(f"{folder}/{generation.seal_file}", raw):
-            self._fs.delete(f"{folder}/{seal.folder}")
-            return None
+            return None  # the data is swept with the other strays
         # What JSON made of the manifest, as every later reader gets it.
         return Sealed(Seal.from_bytes(raw, kind, key), contents)
 

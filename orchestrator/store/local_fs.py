@@ -69,11 +69,11 @@ class LocalFs(ArrowFs):
 
     def delete(self, path: str) -> None:
         target = self._at(path)
-        with self._writing(), suppress(FileNotFoundError):
-            if os.path.isdir(target):
-                shutil.rmtree(target, onerror=_ignore_gone)
-            else:
+        with self._writing(), suppress(FileNotFoundError, NotADirectoryError):
+            try:
                 os.unlink(target)
+            except IsADirectoryError:
+                shutil.rmtree(target, onerror=_ignore_gone)
 
     def move(self, source: str, target: str) -> bool:
         begin, end = self._at(source), self._at(target)

@@ -125,6 +125,16 @@ def test_a_stage_by_itself_is_a_root(request_for):
     assert tree.roots == (node,)
 
 
+def test_parents_come_first_whoever_asks_first(request_for):
+    """A stage asked for by itself, then the whole sequence it belongs to."""
+    (whole,) = expand(request_for("abc"))
+    alone = SequenceSpec("had", ("c",), 0, whole.stages[2:])
+    tree = PrefixTree.of([alone, whole])
+    assert [name(node) for node in tree] == ["a", "ab", "abc"]
+    assert by_name(tree)["abc"].sequences == (0, 1)
+    assert by_name(tree)["a"].remaining == 3
+
+
 def test_no_sequences():
     tree = PrefixTree.of([])
     assert (len(tree), tree.wanted, tree.roots) == (0, 0, ())

@@ -121,6 +121,9 @@ def test_delete_file_folder_and_nothing(fs):
     assert fs.size("d/sub/x") is None
     fs.delete("d")
     fs.delete("never/there")
+    fs.write("file", b"1")
+    fs.delete("file/below")
+    assert fs.read("file") == b"1"
 
 
 def test_move_file_and_folder(fs):
