@@ -155,6 +155,8 @@ def _private_cluster(settings: ClusterSettings) -> Iterator[str]:
             _system_config={
                 "prestart_worker_first_driver": False,
                 "enable_metrics_collection": False,
+                # By default workers are so nice that any other load starves them.
+                "worker_niceness": 0,
             },
         )
         try:

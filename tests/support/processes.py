@@ -18,7 +18,8 @@ def parent_of(pid: int) -> int | None:
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """Living processes below ``pid`` and how they call themselves."""
+    """Living processes below ``pid`` and how they call themselves; one that is ending has no name
+    any more and is left out."""
     parents = {
         int(p.name): parent_of(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdigit()
     }
@@ -26,7 +27,7 @@ def descendants(pid: int) -> dict[int, str]:
     grown = {pid}
     while grown:
         grown = {child for child, parent in parents.items() if parent in grown}
-        found.update({child: command_of(child) for child in grown})
+        found.update({child: command for child in grown if (command := command_of(child))})
     return found
 
 
@@ -47,12 +48,12 @@ def alive(pid: int) -> bool:
     return parent_of(pid) is not None
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
             return True
-        time.sleep(0.05)
+        time.sleep(every)
     return condition()
 
 
