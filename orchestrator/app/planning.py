@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.plan.expand import PlanRequest, expand
@@ -12,21 +12,32 @@ if TYPE_CHECKING:
     from orchestrator.config import RunConfig
 
 
-def sequences_of(config: RunConfig, fingerprints: Mapping[str, str]) -> tuple[SequenceSpec, ...]:
-    """Every sequence the run wants: methods (the reference first) x seeds x orders."""
+def sequences_of(
+    config: RunConfig,
+    fingerprints: Mapping[str, str],
+    orders: Sequence[tuple[str, ...]] | None = None,
+    eval_splits: tuple[str, ...] = ("test",),
+) -> tuple[SequenceSpec, ...]:
+    """Every sequence the run wants: methods (the reference first) x seeds x orders.
+
+    Args:
+        orders: instead of the run's own.
+        eval_splits: what every stage is scored on.
+    """
     return tuple(
         sequence
         for method in config.methods
         for sequence in expand(
             PlanRequest(
                 method=method,
-                orders=config.orders,
+                orders=tuple(orders or config.orders),
                 seeds=config.seeds,
                 net=config.net,
                 train=config.train,
                 slicing=config.slicing,
                 fingerprints=fingerprints,
                 workers=config.cluster.workers,
+                eval_splits=eval_splits,
             )
         )
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from had_core.canonical import digest
+from had_core.canonical import digest, to_plain
 from had_core.metrics import lifelong
 from had_core.metrics.lifelong import RMatrix
 from had_core.tasks import DenseTask
@@ -17,6 +17,7 @@ from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.specs import EVAL_VERSION, EvalSpec, SequenceSpec, StageSpec
 
 if TYPE_CHECKING:
+    from had_core.configs import SlicingConfig
     from had_core.data import ShardDataset
     from orchestrator.store import Store
 
@@ -52,18 +53,32 @@ def sequence_results(
     return tuple(_ranked(result, compared, tasks) for result in compared)
 
 
-def constant_row(dataset: ShardDataset, store: Store) -> Row:
-    """Scores of the best constant prediction on the test split; computed once a store."""
-    train, test = dataset.split("train"), dataset.split("test")
-    key = digest(
-        {"version": EVAL_VERSION, "constant": train.fingerprint, "split": test.fingerprint}
-    )
+def constant_row(dataset: ShardDataset, store: Store, held_out: SlicingConfig | None = None) -> Row:
+    """Scores of the best constant prediction on the test split; computed once a store.
+
+    Args:
+        held_out: score on the images that this slicing holds out of training instead, choosing
+            the constants on the others.
+    """
+    train, test = dataset.split("train"), dataset.split("train" if held_out else "test")
+    parts: dict[str, Any] = {"constant": train.fingerprint, "split": test.fingerprint}
+    if held_out is not None:
+        parts["held_out"] = to_plain(held_out, for_key=True)
+    key = digest({"version": EVAL_VERSION, **parts})
     known = formats.read_row(store, key)
     if known is not None:
         return known
+    from had_core.data.slices import Slicing
     from had_core.metrics.constant import constant_scores
 
-    raw = formats.row_to_bytes("test", constant_scores(train, test))
+    slicing = Slicing(len(train), held_out) if held_out else None
+    scores = constant_scores(
+        train,
+        test,
+        train_rows=slicing.all() if slicing else None,
+        test_rows=slicing.val() if slicing else None,
+    )
+    raw = formats.row_to_bytes("val" if held_out else "test", scores)
     manifest = {"constant_of": train.fingerprint, "split_fingerprint": test.fingerprint}
     return formats.row_from_bytes(
         store.seal(ArtifactKind.EVAL, key, {formats.ROW: raw}, manifest).read(formats.ROW)

@@ -58,9 +58,13 @@ class Placement:
             )
 
 
-def survey(tree: PrefixTree, store: Store, run: str) -> Backlog:
-    """What a run over the tree has to do; asks the store once a stage."""
-    works = tuple(_work_of(node, tree, run) for node in tree)
+def survey(tree: PrefixTree, store: Store, run: str, label: str = "") -> Backlog:
+    """What a run over the tree has to do; asks the store once a stage.
+
+    Args:
+        label: tells the tree's sequences apart from others of the same run (a sweep's trial).
+    """
+    works = tuple(_work_of(node, tree, run, label) for node in tree)
     sealed = frozenset(node.key for node in tree if _is_complete(node, store))
     return Backlog(works, sealed)
 
@@ -150,7 +154,7 @@ def _runner_factory(store: Store, placement: Placement, threads: int) -> RunnerF
     return functools.partial(open_worker, settings)
 
 
-def _work_of(node: StageNode, tree: PrefixTree, run: str) -> StageWork:
+def _work_of(node: StageNode, tree: PrefixTree, run: str, label: str) -> StageWork:
     if len(node.memories) > 1:
         raise BadInput(
             f"stage {node.key[:12]} is shared by methods that keep different memories after it, "
@@ -162,7 +166,7 @@ def _work_of(node: StageNode, tree: PrefixTree, run: str) -> StageWork:
         parent=node.fit.parent.key if node.fit.parent else None,
         spec=node.stage.to_json(),
         run=run,
-        sequence=sequence_id(first.method, first.order, first.seed),
+        sequence=sequence_id(first.method, first.order, first.seed, label),
         method=first.method,
         order=first.order,
         position=node.stage.position,

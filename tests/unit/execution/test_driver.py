@@ -57,6 +57,13 @@ def test_a_shared_stage_is_trained_once_and_named_after_its_first_sequence(pair,
     assert [work.parent for work in backlog.works] == [None, root.key, root.key]
 
 
+def test_a_label_tells_a_trials_sequences_apart(pair, store):
+    named = [work.sequence for work in survey(pair, store, RUN, "t0007").works]
+    assert all(sequence.endswith(":s0:t0007") for sequence in named)
+    plain = [work.sequence for work in survey(pair, store, RUN).works]
+    assert [f"{sequence}:t0007" for sequence in plain] == named
+
+
 def test_a_worker_that_raises_is_tried_again_then_fails_with_its_traceback(
     pair, micro_dataset, store, monkeypatch
 ):
