@@ -6,25 +6,25 @@ understood alone and in any order. Times are handed in by the caller.
 ::
 
     RunStarted  (one a driver process; the same run may be started again)
-      SequenceStarted                       sequence = sequence_id(method, order, seed)
-        StageStarted > EpochEnded ... > StageFinished | StageFailed      trained by this run
-        StageReused                                                      trained elsewhere
-      SequenceFinished
+      TrialStarted                          sweeps only; trial = label of the setting
+        SequenceStarted                     sequence = sequence_id(method, order, seed, label)
+          StageStarted > EpochEnded ... > StageFinished | StageFailed      trained by this run
+          StageReused                                                      trained elsewhere
+        SequenceFinished
+        TrialScored                         after every whole order
+      TrialFinished
+      RunFiles                              tables and plots that the run left in the store
     RunFinished
+
+``event_json`` turns events into lines and back.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from had_core.decode import decode_dataclass
-from had_core.errors import BadInput
 
 Scalar = str | int | float | bool
 Numbers = Mapping[str, float | None]
@@ -39,6 +39,29 @@ class End(enum.Enum):
     FINISHED = "finished"
     FAILED = "failed"
     KILLED = "killed"
+
+
+class RunKind(enum.Enum):
+    """What a run is; a sweep and a comparison have an MLflow run of their own above the rest."""
+
+    RUN = "run"
+    SWEEP = "sweep"
+    COMPARE = "compare"
+
+
+class Direction(enum.Enum):
+    """Which values of an objective are better."""
+
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
+
+
+class TrialState(enum.Enum):
+    """What became of a trial, in Optuna's terms; FAILED is also one that was interrupted."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
 
 
 def sequence_id(method: str, order: Sequence[str], seed: int, label: str = "") -> str:
@@ -128,6 +151,11 @@ class RunStarted(Event):
         recipe: names the MLflow experiment.
         config: the composed configuration.
         user, commit, command: who started it, from which code and how; empty if unknown.
+        kind: the same for every driver of a run.
+        objectives: of a sweep: name -> direction; the keys of ``TrialFinished.values``.
+        commands: what one may type next, shown on the run of a sweep or comparison: purpose ->
+            command line. ``{best}`` stands for the overrides of the best trial, ``{stage}`` for
+            the key of a stage of it; such a line is shown once they are known.
     """
 
     recipe: str
@@ -136,6 +164,54 @@ class RunStarted(Event):
     user: str = ""
     commit: str = ""
     command: str = ""
+    kind: RunKind = RunKind.RUN
+    objectives: Mapping[str, Direction] = field(default_factory=dict)
+    commands: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStarted(Event):
+    """A sweep began to try one setting.
+
+    Attributes:
+        trial: its label, unique in the run.
+        number: its number in the study.
+        params: dotted configuration path -> value.
+    """
+
+    trial: str
+    number: int
+    params: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialScored(Event):
+    """A trial finished another whole order.
+
+    Attributes:
+        step: orders finished so far, from 1.
+        values: name -> value, shown as curves over ``step`` (the objective over the orders so
+            far, what this order alone gave, ...).
+    """
+
+    trial: str
+    step: int
+    values: Numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFinished(Event):
+    """A trial ended; sequences of it that are still open end as KILLED.
+
+    Attributes:
+        values: of every objective; empty unless it is complete.
+    """
+
+    trial: str
+    end: End
+    state: TrialState
+    values: Numbers = field(default_factory=dict)
+    message: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +219,8 @@ class SequenceStarted(Event):
     """A sequence of the run is wanted.
 
     Attributes:
+        label: as in ``sequence_id``.
+        trial: label of the trial that wants it, empty outside sweeps.
         params: short settings worth a column (lambda, epochs, ...).
     """
 
@@ -151,6 +229,7 @@ class SequenceStarted(Event):
     order: tuple[str, ...]
     seed: int
     label: str = ""
+    trial: str = ""
     params: Mapping[str, Scalar] = field(default_factory=dict)
 
 
@@ -246,6 +325,19 @@ class SequenceFinished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunFiles(Event):
+    """Files that a sweep or comparison wrote into the store, to be copied to its MLflow run.
+
+    The latest event counts for each path, so a table that grew is announced again.
+
+    Attributes:
+        files: path among the run's artifacts -> path in the store.
+    """
+
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
     """A driver's work on a run ended; whatever is still open then ends as KILLED."""
 
@@ -257,6 +349,7 @@ EVENTS: Mapping[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         RunStarted,
+        TrialStarted,
         SequenceStarted,
         StageStarted,
         EpochEnded,
@@ -264,56 +357,9 @@ EVENTS: Mapping[str, type[Event]] = {
         StageReused,
         StageFailed,
         SequenceFinished,
+        TrialScored,
+        TrialFinished,
+        RunFiles,
         RunFinished,
     )
 }
-
-
-def to_json(event: Event) -> str:
-    """One line of JSON; mappings keep their order, so that the headline metric stays first.
-
-    Raises TypeError for a value that JSON does not have.
-    """
-    fields = {"event": type(event).__name__, **vars(event)}
-    try:
-        return _ENCODER.encode(fields)
-    except ValueError:  # a float that is not finite; rare, so the common case pays nothing for it
-        return _ENCODER.encode(_finite(fields))
-
-
-def from_json(line: str | bytes, where: str = "event") -> Event:
-    """The event of one line; raises BadInput naming ``where`` and what is wrong."""
-    try:
-        raw = json.loads(line)
-    except ValueError:
-        raise BadInput(f"{where} is not valid JSON") from None
-    name = raw.pop("event", None) if isinstance(raw, dict) else None
-    if not isinstance(name, str) or name not in EVENTS:
-        allowed = ", ".join(EVENTS)
-        raise BadInput(f"{where} has the event type {name!r}, allowed are {allowed}")
-    return decode_dataclass(EVENTS[name], raw, where)
-
-
-def _plain(value: Any) -> Any:
-    """What the JSON encoder does not know by itself, one level deep."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return vars(value)
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain)
-
-
-def _finite(value: Any) -> Any:
-    """The same value with every float that is not finite as None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _finite(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

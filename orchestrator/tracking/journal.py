@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from had_core.errors import BadInput
+from orchestrator.tracking.event_json import from_json, to_json
 from orchestrator.tracking.events import (
     EpochEnded,
     Event,
@@ -46,15 +47,21 @@ from orchestrator.tracking.events import (
     StageFailed,
     StageFinished,
     StageStarted,
-    from_json,
-    to_json,
+    TrialFinished,
 )
 from orchestrator.tracking.files import Folder, open_folder, subfolders
 
 _log = logging.getLogger(__name__)
 _ROOM = "journal"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=,+@-]{0,199}")
-_AT_ONCE = (RunStarted, StageFinished, StageFailed, SequenceFinished, RunFinished)
+_AT_ONCE = (
+    RunStarted,
+    StageFinished,
+    StageFailed,
+    SequenceFinished,
+    TrialFinished,
+    RunFinished,
+)
 _DELAY = (0.5, 10.0)  # seconds that an event may stay in memory, at least and at most
 _SHARE = 0.05  # of a stage's time so far; long stages do not make a segment of every epoch
 
@@ -103,23 +110,31 @@ class Journal:
         self._failing = False
         atexit.register(_flush_at_exit, weakref.ref(self))
 
-    def append(self, event: Event) -> None:
-        """Add one event; BadInput if it belongs to another run or could not be read back."""
-        if event.run != self.run:
-            raise BadInput(f"event of run '{event.run}' is not allowed in journal '{self.run}'")
-        line = to_json(event)
-        if not isinstance(event, EpochEnded):  # the only frequent event, and a simple one
-            from_json(line, type(event).__name__)  # better here than when the segment is read
+    def append(self, *events: Event) -> None:
+        """Add events; what is given together reaches the disk together, as one file.
+
+        Raises:
+            BadInput: one belongs to another run or could not be read back; none was added.
+        """
+        lines = [self._line(event) for event in events]
         with self._lock:
-            self._lines.append(line)
-            if isinstance(event, StageStarted):
+            self._lines += lines
+            if any(isinstance(event, StageStarted) for event in events):
                 self._stage_began = time.monotonic()
-        if isinstance(event, _AT_ONCE):
+        if any(isinstance(event, _AT_ONCE) for event in events):
             self._write(durable=True)
         elif self._closed.is_set():
             self._write(durable=False)
         else:
             self._write_soon()
+
+    def _line(self, event: Event) -> str:
+        if event.run != self.run:
+            raise BadInput(f"event of run '{event.run}' is not allowed in journal '{self.run}'")
+        line = to_json(event)
+        if not isinstance(event, EpochEnded):  # the only frequent event, and a simple one
+            from_json(line, type(event).__name__)  # better here than when the segment is read
+        return line
 
     def flush(self) -> None:
         """Bring everything to the disk; call it before a stage is sealed."""

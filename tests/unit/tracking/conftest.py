@@ -11,11 +11,14 @@ import pytest
 
 from orchestrator.tracking.events import (
     DatasetRef,
+    Direction,
     End,
     EpochEnded,
     Event,
     PictureRef,
+    RunFiles,
     RunFinished,
+    RunKind,
     RunStarted,
     SequenceFinished,
     SequenceStarted,
@@ -24,6 +27,10 @@ from orchestrator.tracking.events import (
     StageRef,
     StageReused,
     StageStarted,
+    TrialFinished,
+    TrialScored,
+    TrialStarted,
+    TrialState,
     sequence_id,
 )
 
@@ -53,11 +60,11 @@ class Story:
         self.clock = clock
         self.events: list[Event] = []
 
-    def _add(self, kind: Callable[..., Event], **fields: Any) -> None:
+    def _add(self, make: Callable[..., Event], **fields: Any) -> None:
         self.clock += 1.0
-        self.events.append(kind(time=self.clock, run=self.run, **fields))
+        self.events.append(make(time=self.clock, run=self.run, **fields))
 
-    def run_started(self, recipe: str = "quickstart") -> None:
+    def run_started(self, recipe: str = "quickstart", **fields: Any) -> None:
         self._add(
             RunStarted,
             recipe=recipe,
@@ -65,17 +72,58 @@ class Story:
             config={"net": {"encoder": "tiny"}},
             user="ada",
             commit="abc123",
-            command="had run",
+            **{"command": "had run", **fields},
         )
+
+    def sweep_started(self, **objectives: Direction) -> None:
+        self.run_started(
+            command="had sweep",
+            kind=RunKind.SWEEP,
+            objectives=objectives or {"mean": Direction.MAXIMIZE},
+            commands={
+                "continue": f"had resume {self.run}",
+                "compare": "had compare {best}",
+                "rerun a stage": "had rerun {stage}",
+            },
+        )
+
+    def trial_started(self, number: int, **params: Any) -> str:
+        label = f"t{number:04d}"
+        values = {"method.lambda": 0.5 + number, **params}
+        self._add(TrialStarted, trial=label, number=number, params=values)
+        return label
+
+    def trial_scored(self, trial: str, step: int, **values: float) -> None:
+        self._add(TrialScored, trial=trial, step=step, values=values)
+
+    def trial_finished(
+        self,
+        trial: str,
+        state: TrialState = TrialState.COMPLETE,
+        end: End = End.FINISHED,
+        **values: float,
+    ) -> None:
+        self._add(TrialFinished, trial=trial, end=end, state=state, values=values)
+
+    def run_files(self, **files: str) -> None:
+        self._add(RunFiles, files=files)
 
     def run_finished(self, end: End = End.FINISHED) -> None:
         self._add(RunFinished, end=end)
 
-    def sequence_started(self, method: str, order: tuple[str, ...], seed: int = 0) -> str:
-        name = sequence_id(method, order, seed)
-        params = {"lambda": 3.0, "epochs": 2}
+    def sequence_started(
+        self, method: str, order: tuple[str, ...], seed: int = 0, trial: str = ""
+    ) -> str:
+        name = sequence_id(method, order, seed, trial)
         self._add(
-            SequenceStarted, sequence=name, method=method, order=order, seed=seed, params=params
+            SequenceStarted,
+            sequence=name,
+            method=method,
+            order=order,
+            seed=seed,
+            label=trial,
+            trial=trial,
+            params={"lambda": 3.0, "epochs": 2},
         )
         return name
 
@@ -161,6 +209,34 @@ def two_methods() -> list[Event]:
     return story.events
 
 
+def small_sweep() -> list[Event]:
+    """Two trials over two orders, of which the second is pruned after the first order.
+
+    Stage 1 of each order is trained once, for the first trial.
+    """
+    story = Story()
+    story.sweep_started()
+    orders = (("depth", "normal"), ("normal", "depth"))
+    for number in range(2):
+        trial = story.trial_started(number)
+        names = [story.sequence_started("had", order, trial=trial) for order in orders]
+        for step, name in enumerate(names, start=1):
+            if number and step == 2:
+                story.trial_finished(trial, TrialState.PRUNED)
+                break
+            first, second = f"{step}" * 64, f"{step}{number}" * 32
+            stage = story.ref(name, 1, first, None)
+            story.stage_reused(stage) if number else story.trained(stage)
+            story.trained(story.ref(name, 2, second, first))
+            story.sequence_finished(name, delta_m_pct=10.0 * step)
+            story.trial_scored(trial, step, running=10.0 * step - number)
+        else:
+            story.trial_finished(trial, mean=15.0)
+    story.run_files(**{"results.parquet": "sweeps/demo/results.parquet"})
+    story.run_finished()
+    return story.events
+
+
 @pytest.fixture(scope="session")
 def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh MLflow database; its migrations take seconds, so it is made once and copied."""
@@ -197,6 +273,11 @@ def new_story() -> Callable[..., Story]:
 @pytest.fixture
 def demo() -> list[Event]:
     return two_methods()
+
+
+@pytest.fixture
+def sweep() -> list[Event]:
+    return small_sweep()
 
 
 @pytest.fixture

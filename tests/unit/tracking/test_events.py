@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from had_core.errors import BadInput
+from orchestrator.tracking.event_json import from_json, to_json
 from orchestrator.tracking.events import (
     EVENTS,
     End,
@@ -20,9 +21,7 @@ from orchestrator.tracking.events import (
     StageFinished,
     StageRef,
     StageReused,
-    from_json,
     sequence_id,
-    to_json,
 )
 
 NAMES = st.text(min_size=1, max_size=12)
@@ -70,9 +69,9 @@ def test_round_trip(event: Event) -> None:
     assert from_json(line) == event
 
 
-def test_every_kind_of_event_round_trips(demo: list[Event], story: Any) -> None:
+def test_every_kind_of_event_round_trips(demo: list[Event], sweep: list[Event], story: Any) -> None:
     story.stage_failed(story.ref(sequence_id("had", ("depth",), 0), 1, "k", None))
-    events = [*demo, *story.events]
+    events = [*demo, *sweep, *story.events]
     assert {type(e).__name__ for e in events} == set(EVENTS)
     assert [from_json(to_json(event)) for event in events] == events
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from pyarrow import fs
 
 from had_core.errors import BadInput
 from orchestrator.tracking import files
-from orchestrator.tracking.events import Event, from_json, to_json
+from orchestrator.tracking.event_json import from_json, to_json
+from orchestrator.tracking.events import Event
 from orchestrator.tracking.files import ArrowFolder, Folder, LocalFolder
 from orchestrator.tracking.journal import (
     Journal,
@@ -136,7 +138,7 @@ def test_a_process_that_ends_without_closing_loses_nothing(tmp_path: Path, story
     story.epoch(story.ref("had:depth:s0", 1, "1" * 64, None), 1)
     code = (
         "import sys\n"
-        "from orchestrator.tracking.events import from_json\n"
+        "from orchestrator.tracking.event_json import from_json\n"
         "from orchestrator.tracking.journal import Journal\n"
         "event = from_json(sys.argv[2])\n"
         "Journal(sys.argv[1], event.run).append(event)\n"
@@ -226,6 +228,16 @@ def test_run_names_that_are_no_file_names_are_refused(tmp_path: Path, name: str)
 def test_events_of_another_run_are_refused(tmp_path: Path, demo: list[Event]) -> None:
     with pytest.raises(BadInput, match="elsewhere"):
         Journal(tmp_path, "elsewhere").append(demo[0])
+
+
+def test_events_given_together_make_one_segment_or_none(tmp_path: Path, demo: list[Event]) -> None:
+    journal = Journal(tmp_path, demo[0].run)
+    journal.append(*demo)
+    assert len(_segments(tmp_path, demo[0].run)) == 1
+    with pytest.raises(BadInput):
+        journal.append(demo[0], replace(demo[1], run="elsewhere"))
+    journal.close()
+    assert JournalReader.open(tmp_path, demo[0].run).events() == demo
 
 
 def test_events_that_could_not_be_read_back_are_refused(tmp_path: Path, story: Any) -> None:
