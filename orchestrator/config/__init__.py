@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.config.params import with_params
 from orchestrator.config.schema import (
     Backend,
     ClusterConfig,
@@ -30,14 +31,17 @@ __all__ = [
     "TrackingConfig",
     "apply_overrides",
     "compose",
+    "with_params",
 ]
 
 
-def compose(overrides: Sequence[str], *, cwd: Path | None = None) -> RunConfig:
+def compose(
+    overrides: Sequence[str], *, cwd: Path | None = None, search: str | None = None
+) -> RunConfig:
     """The run that overrides describe; see ``orchestrator.config.composing``."""
     from orchestrator.config import composing
 
-    return composing.compose(overrides, cwd=cwd)
+    return composing.compose(overrides, cwd=cwd, search=search)
 
 
 def apply_overrides(

@@ -33,6 +33,7 @@ from orchestrator.config.schema import (
     StoreConfig,
     TrackingConfig,
 )
+from orchestrator.config.searching import search_of
 from orchestrator.plan.orders import resolve_orders
 
 KEYS = (
@@ -53,6 +54,7 @@ KEYS = (
     "name",
 )
 
+_SPACE = "search.space."
 MOST_ORDERS = 5040  # 7!: more stages than anyone trains, and a plan that still answers at once
 
 
@@ -81,30 +83,53 @@ class _Seed:
     seed: int | tuple[int, ...]
 
 
-def compose(overrides: Sequence[str], *, cwd: Path | None = None) -> RunConfig:
+def compose(
+    overrides: Sequence[str], *, cwd: Path | None = None, search: str | None = None
+) -> RunConfig:
     """The run that ``overrides`` describe; relative paths are taken from ``cwd``.
+
+    Args:
+        search: option of the group ``search`` where neither overrides nor recipe choose one.
 
     Raises:
         BadInput: one sentence naming the key and what is allowed.
     """
-    raw, recipe = compose_raw(overrides)
+    raw, recipe = compose_raw(overrides, search=search)
     return build(raw, recipe=recipe, cwd=cwd or Path.cwd())
 
 
-def compose_raw(overrides: Sequence[str]) -> tuple[dict[str, Any], str | None]:
+def compose_raw(
+    overrides: Sequence[str], *, search: str | None = None
+) -> tuple[dict[str, Any], str | None]:
     """The composed tree as plain values, and the recipe's name where one was chosen."""
     tree = resources.folder("experiments")
+    space = [text for text in overrides if override_syntax.parse(text).key_or_group[:13] == _SPACE]
+    given = [text for text in overrides if text not in space]
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(tree)):
-            config = hydra_compose("config", list(overrides), return_hydra_config=True)
+            if search is not None and not _chooses_search(given):
+                given.insert(0, f"search={search}")
+            config = hydra_compose("config", given, return_hydra_config=True)
         recipe = config.hydra.runtime.choices.get("experiment")
         with open_dict(config):
             del config["hydra"]
         raw = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise override_syntax.explain(error, overrides, tree) from error
+        raise override_syntax.explain(error, given, tree) from error
     values = {str(key): value for key, value in cast("dict[Any, Any]", raw).items()}
+    # Hydra would merge a range into the option's, and refuse what the option lacks.
+    values = override_syntax.apply(values, space, tree, allowed={"search": "search"})
     return _said_last(values, overrides), recipe
+
+
+def _chooses_search(overrides: Sequence[str]) -> bool:
+    """Whether the recipe or an override picks an option of the group."""
+    groups = ("experiment", "search", "hydra.searchpath")
+    chosen = [text for text in overrides if override_syntax.parse(text).key_or_group in groups]
+    if any(override_syntax.parse(text).key_or_group == "search" for text in chosen):
+        return True
+    config = hydra_compose("config", chosen, return_hydra_config=True)
+    return config.hydra.runtime.choices.get("search") is not None
 
 
 def _said_last(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -124,7 +149,6 @@ def build(raw: Mapping[str, Any], *, recipe: str | None, cwd: Path) -> RunConfig
     for key in raw:
         if key not in KEYS:
             raise unknown_key(key, key, KEYS)
-    require(raw.get("search") is None, "search", raw.get("search"), "null")
     dataset = decode(DatasetConfig, _absolute(raw, "dataset", "path", cwd), at="dataset")
     tasks, orders, seeds = _sequences(raw, dataset)
     net = decode(NetConfig, _absolute(raw, "net", "weights", cwd), at="net")
@@ -135,7 +159,7 @@ def build(raw: Mapping[str, Any], *, recipe: str | None, cwd: Path) -> RunConfig
         tasks=tasks,
         orders=orders,
         method=decode_method(raw.get("method"), at="method"),
-        reference=_reference(raw.get("reference")),
+        reference=_reference(raw),
         net=with_weights_digest(net),
         train=decode(TrainConfig, raw.get("train"), at="train"),
         slicing=_slicing(raw.get("data"), tasks),
@@ -144,6 +168,8 @@ def build(raw: Mapping[str, Any], *, recipe: str | None, cwd: Path) -> RunConfig
         store=decode(StoreConfig, _absolute(raw, "store", "root", cwd), at="store"),
         tracking=decode(TrackingConfig, raw.get("tracking"), at="tracking"),
     )
+    if raw.get("search") is not None:
+        config = replace(config, search=search_of(raw["search"], config))
     if raw.get("name") is not None:
         return config
     return replace(config, name=f"{config.recipe}-{config.hash[:8]}")
@@ -218,11 +244,14 @@ def _orders(
     return orders
 
 
-def _reference(raw: Any) -> MethodConfig | None:
-    """``naive``, or a mapping as ``method`` takes it."""
-    if raw is None:
+def _reference(raw: Mapping[str, Any]) -> MethodConfig | None:
+    """``naive``, or a mapping as ``method`` takes it; a search needs one and takes naive."""
+    given = raw.get("reference")
+    if given is None and raw.get("search") is not None:
+        given = "naive"
+    if given is None:
         return None
-    return decode_method({"name": raw} if isinstance(raw, str) else raw, at="reference")
+    return decode_method({"name": given} if isinstance(given, str) else given, at="reference")
 
 
 def _slicing(raw: Any, tasks: Sequence[str]) -> SlicingConfig:

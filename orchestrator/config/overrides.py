@@ -109,6 +109,11 @@ def _unknown_option(error: MissingConfigException) -> BadInput:
     return BadInput(f"{group}={name} is not allowed{closest(name, options)}: {listed}")
 
 
+def _no_option(tree: Path, group: str) -> BadInput:
+    options = sorted(path.stem for path in (tree / group).glob("*.yaml"))
+    return BadInput(f"{group} is null: choose one first ({group}={'|'.join(options)})")
+
+
 def _unknown_path(parsed: Sequence[Override], tree: Path) -> BadInput | None:
     """The first override whose key the tree does not have, given the chosen options."""
     groups = [o for o in parsed if (tree / o.key_or_group).is_dir()]
@@ -127,6 +132,8 @@ def _unknown_path(parsed: Sequence[Override], tree: Path) -> BadInput | None:
         path = override.key_or_group.split("@")[0].split(".")
         for depth, key in enumerate(path):
             if not isinstance(place, Mapping) or key not in place:
+                if depth == 0 and (tree / key).is_dir():
+                    return _no_option(tree, key)
                 names = list(place) if isinstance(place, Mapping) else []
                 return unknown_key(".".join(path[: depth + 1]), key, names)
             place = place[key]

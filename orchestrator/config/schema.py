@@ -15,6 +15,8 @@ from had_core.decode import decode, outside_names
 from had_core.errors import BadInput
 from had_core.methods.base import MethodConfig
 from orchestrator.config.names import check_names
+from orchestrator.config.searching import check_search
+from orchestrator.search.settings import SearchConfig
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -114,6 +116,7 @@ class RunConfig:
         orders: permutations of ``tasks``; each is one sequence for each seed.
         reference: the method Delta_m refers to, run as well; None for no reference.
         slicing: which training images a stage sees.
+        search: of a sweep; a single run has none, and its record and hash do not know the key.
     """
 
     name: str = field(metadata={"key": False})
@@ -130,6 +133,7 @@ class RunConfig:
     cluster: ClusterConfig
     store: StoreConfig = field(metadata={"key": False})
     tracking: TrackingConfig = field(metadata={"key": False})
+    search: SearchConfig | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -140,6 +144,7 @@ class RunConfig:
         _check_tasks(self)
         _check_method(self)
         _check_sizes(self)
+        check_search(self)
 
     @property
     def methods(self) -> tuple[MethodConfig, ...]:
@@ -156,11 +161,11 @@ class RunConfig:
     @property
     def hash(self) -> str:
         """SHA-256 of what can decide a result: no names, paths, tracking or placement."""
-        return digest(_with_names(self, to_plain(self, for_key=True)))
+        return digest(_as_recorded(self, to_plain(self, for_key=True)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values from which ``from_json`` makes an equal config."""
-        return _with_names(self, to_plain(self))
+        return _as_recorded(self, to_plain(self))
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> RunConfig:
@@ -172,11 +177,13 @@ class RunConfig:
         return replace(self, store=store)
 
 
-def _with_names(config: RunConfig, raw: dict[str, Any]) -> dict[str, Any]:
-    """A method's name is its class's, so ``to_plain`` does not see it."""
+def _as_recorded(config: RunConfig, raw: dict[str, Any]) -> dict[str, Any]:
+    """With the methods' names, which are their classes' and not seen by ``to_plain``."""
     for key, method in (("method", config.method), ("reference", config.reference)):
         if method is not None:
             raw[key] = {"name": method.name, **raw[key]}
+    if config.search is None:
+        del raw["search"]
     return raw
 
 

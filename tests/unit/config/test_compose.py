@@ -237,7 +237,7 @@ def test_bad_overrides_are_one_sentence(overrides: list[str], sentence: str) -> 
         (["reference=naiv"], "reference.name=naiv is not allowed (did you mean 'naive'?)"),
         (["net.weights=/does/not/exist"], "net.weights=/does/not/exist is not allowed: a file"),
         (["name=../up"], "name=../up is not allowed"),
-        (["search=x"], "search=x is not allowed: null"),
+        (["search=x"], "search=x is not allowed: grid, nsga2, random, tpe"),
         (["method.lambda={dept:3}", "tasks=[depth,normal]"], "the unknown task 'dept'"),
         (["method.lambda={depth:3}", "order=[normal,depth]"], "a weight for 'normal'"),
     ],
