@@ -194,6 +194,7 @@ class Desk:
         manifest = {
             "spec": self.stage.fit.to_json(),
             "run": self._work.run,
+            "sequence": self._work.sequence,
             "attempts": [asdict(attempt) for attempt in self._attempts(steps)],
             "steps": steps,
             "seconds": sum(record.seconds for record in result.history),

@@ -19,7 +19,7 @@ from orchestrator.execution.messages import FailureKind, Lease, Status
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.specs import FitSpec
 from orchestrator.store import Store
-from orchestrator.tracking.events import EpochEnded, StageFinished, StageStarted
+from orchestrator.tracking.events import EpochEnded, StageFinished, StageStarted, sequence_id
 from orchestrator.tracking.journal import JournalReader
 
 
@@ -64,6 +64,9 @@ def test_a_sealed_fit_tells_where_it_came_from(pair, finished):
         assert manifest["attempts"] == [{"attempt": 1, "from_epoch": 1, "steps": 6}]
         assert manifest["numerics"]["workers"] == 1
         assert manifest["commit"] == "abc"
+        assert manifest["run"] == RUN
+        first = pair.sequences[node.sequences[0]]
+        assert manifest["sequence"] == sequence_id(first.method, first.order, first.seed)
         assert manifest["steps"] == 6 and manifest["seconds"] > 0
         assert "torch" in manifest["versions"]
         history = formats.read_history(finished, node.key)
