@@ -128,6 +128,7 @@ class Outcome:
         seconds: wall time of this attempt.
         attempts: leases that were given for the stage, this one included.
         failure: set where ``status`` is FAILED.
+        work: where the stage stands in the run, without its spec; filled in by the queue.
     """
 
     key: str
@@ -137,6 +138,12 @@ class Outcome:
     seconds: float = 0.0
     attempts: int = 0
     failure: Failure | None = None
+    work: StageWork | None = None
+
+    @property
+    def sequence(self) -> str:
+        """Id of the sequence under which this driver trained it; empty where it did not."""
+        return self.work.sequence if self.trained and self.work else ""
 
 
 @dataclass(frozen=True)
@@ -231,7 +238,7 @@ def _build(cls: type[Any], fields: Mapping[str, Any]) -> Any:
             values[name] = tuple(value)
         elif name == "lease":
             values[name] = Lease(**value)
-        elif name == "work":
+        elif name == "work" and value is not None:
             values[name] = _build(StageWork, value)
         elif name == "status":
             values[name] = Status(value)

@@ -206,6 +206,17 @@ class StagePolicy:
         found = {key: self._stages[key].outcome for key in chosen}
         return {key: outcome for key, outcome in found.items() if outcome is not None}
 
+    def standing(self, keys: Collection[str]) -> tuple[dict[str, Outcome], frozenset[str]]:
+        """Of these stages: how those ended that did, and which are not known."""
+        known = {key: self._stages[key] for key in keys if key in self._stages}
+        ended = {key: _ending(stage) for key, stage in known.items() if not stage.state.is_open}
+        return ended, frozenset(key for key in keys if key not in known)
+
+    def has_news(self, keys: Collection[str]) -> bool:
+        """Whether one of them has ended or is not known."""
+        found = (self._stages.get(key) for key in keys)
+        return any(stage is None or not stage.state.is_open for stage in found)
+
     # Decisions ----------------------------------------------------------------------------------
 
     def _choose(self) -> _Stage | None:
@@ -301,5 +312,13 @@ class StagePolicy:
     ) -> Outcome:
         outcome = outcome or Outcome(stage.work.key, status)
         stage.state = state
-        stage.outcome = replace(outcome, status=status, attempts=stage.leases)
+        place = replace(stage.work, spec={})
+        stage.outcome = replace(outcome, status=status, attempts=stage.leases, work=place)
         return stage.outcome
+
+
+def _ending(stage: _Stage) -> Outcome:
+    """How an ended stage ended; without an outcome it was sealed before."""
+    if stage.outcome is not None:
+        return stage.outcome
+    return Outcome(stage.work.key, Status.SEALED, work=replace(stage.work, spec={}))

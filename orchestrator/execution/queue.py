@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,6 +46,24 @@ class Poll:
     open: int
 
 
+@dataclass(frozen=True)
+class Wait:
+    """Where the stages stand that one waiter asked for.
+
+    Attributes:
+        incarnation: of the queue, see ``Poll``.
+        ended: how each of them ended that did; SEALED, and not trained, where it was sealed when
+            it was submitted.
+        open: how many of them are submitted and have not ended.
+        unknown: those that the queue does not know (any more): submit them again.
+    """
+
+    incarnation: str
+    ended: Mapping[str, Outcome]
+    open: int
+    unknown: frozenset[str] = frozenset()
+
+
 class LaneSide(Protocol):
     """What a lane may ask. A lane never waits for ``progress``."""
 
@@ -79,6 +97,14 @@ class StageQueue(LaneSide, Protocol):
 
     def drop(self, waiter: str) -> None:
         """``waiter`` wants nothing any more; what others share goes on."""
+        ...
+
+    def wait(self, keys: Collection[str], wait_s: float = 0.0) -> Wait:
+        """Where these stages stand; answers as soon as one has ended or is unknown.
+
+        Ask for the keys that are not known to have ended, again and again: each call answers after
+        at most ``wait_s``.
+        """
         ...
 
     def cancel(self) -> None:
@@ -156,6 +182,13 @@ class LocalQueue:
     def drop(self, waiter: str) -> None:
         with self._changed:
             self._note(self._policy.drop(waiter), always=True)
+
+    def wait(self, keys: Collection[str], wait_s: float = 0.0) -> Wait:
+        with self._changed:
+            self._changed.wait_for(lambda: self._policy.has_news(keys), timeout=wait_s)
+            ended, unknown = self._policy.standing(keys)
+            still = len(set(keys)) - len(ended) - len(unknown)
+            return Wait(self._incarnation, ended, still, unknown)
 
     def cancel(self) -> None:
         with self._changed:

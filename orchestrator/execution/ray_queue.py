@@ -23,9 +23,9 @@ from orchestrator.execution.messages import (
     to_json,
 )
 from orchestrator.execution.policy import DEFAULT_MAX_ATTEMPTS
-from orchestrator.execution.queue import PATIENCE_S, LocalQueue, Poll
+from orchestrator.execution.queue import PATIENCE_S, LocalQueue, Poll, Wait
 
-_THREADS = 64  # every waiting lane and the driver's poll hold one
+_THREADS = 64  # every waiting lane, every waiter and the driver's poll hold one
 
 
 class _QueueActor:
@@ -51,6 +51,17 @@ class _QueueActor:
 
     def drop(self, waiter: str) -> None:
         self._queue.drop(waiter)
+
+    def wait(self, keys: list[str], wait_s: float) -> str:
+        wait = self._queue.wait(keys, wait_s)
+        return json.dumps(
+            {
+                "incarnation": wait.incarnation,
+                "ended": [to_json(outcome) for outcome in wait.ended.values()],
+                "open": wait.open,
+                "unknown": sorted(wait.unknown),
+            }
+        )
 
     def cancel(self) -> None:
         self._queue.cancel()
@@ -120,6 +131,16 @@ class RayQueue:
 
     def drop(self, waiter: str) -> None:
         _get(self._actor.drop.remote(waiter))
+
+    def wait(self, keys: Collection[str], wait_s: float = 0.0) -> Wait:
+        raw = json.loads(_get(self._actor.wait.remote(sorted(keys), wait_s)))
+        ended: list[Outcome] = [from_json(outcome) for outcome in raw["ended"]]
+        return Wait(
+            incarnation=raw["incarnation"],
+            ended={outcome.key: outcome for outcome in ended},
+            open=raw["open"],
+            unknown=frozenset(raw["unknown"]),
+        )
 
     def cancel(self) -> None:
         _get(self._actor.cancel.remote())

@@ -139,7 +139,8 @@ class QueueConformance:
         failure = Failure(FailureKind.NON_FINITE, "nan", "Traceback", 2, 7, "new/depth")
         queue.finish(lease, Outcome("a", Status.FAILED, failure=failure, steps_run=7))
         outcome = queue.poll(0).events[-1]
-        assert outcome == Outcome("a", Status.FAILED, False, 7, 0.0, 1, failure)
+        place = StageWork("a", None)  # the spec stays behind
+        assert outcome == Outcome("a", Status.FAILED, False, 7, 0.0, 1, failure, place)
 
     def test_poll_waits_for_news(self, queue):
         timer = threading.Timer(0.3, lambda: queue.submit("w", self.works[:1]))
@@ -163,3 +164,71 @@ class QueueConformance:
     def test_what_is_sealed_is_not_granted(self, queue):
         queue.submit("w", self.works, {"a"})
         assert queue.next("l").lease.key == "b"
+
+    # Waiters ------------------------------------------------------------------------------------
+
+    def test_wait_answers_with_what_ended(self, queue):
+        works = [StageWork(key, None, sequence=f"s-{key}") for key in ("a", "b", "c", "d")]
+        queue.submit("w", works, {"d"})
+        leases = {lease.key: lease for lease in (queue.next(lane).lease for lane in "lmn")}
+        assert queue.wait({"a", "b"}).ended == {}
+        assert queue.wait({"a", "b"}).open == 2
+        queue.finish(leases["a"], Outcome("a", Status.SEALED, trained=True, steps_run=3))
+        queue.finish(leases["b"], Outcome("b", Status.SEALED))
+        wait = queue.wait({"a", "b", "c", "d"}, 20)
+        assert set(wait.ended) == {"a", "b", "d"} and wait.open == 1 and not wait.unknown
+        assert {o.status for o in wait.ended.values()} == {Status.SEALED}
+        assert [wait.ended[key].trained for key in "abd"] == [True, False, False]
+        assert [wait.ended[key].sequence for key in "abd"] == ["s-a", "", ""]
+        assert wait.incarnation == queue.poll(0).incarnation
+
+    def test_wait_wakes_its_waiter(self, queue):
+        queue.submit("w", self.works)
+        lease = queue.next("l").lease
+        heard = []
+        thread = threading.Thread(target=lambda: heard.append(queue.wait(["a", "b"], 60)))
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive() and not heard
+        queue.finish(lease, Outcome("a", Status.SEALED))
+        thread.join(30)
+        assert not thread.is_alive()
+        assert set(heard[0].ended) == {"a"} and heard[0].open == 1
+
+    def test_wait_gives_up_after_its_time(self, queue):
+        queue.submit("w", self.works)
+        wait = queue.wait(["a", "b"], 0.2)
+        assert (wait.ended, wait.open) == ({}, 2)
+
+    def test_wait_names_what_was_never_submitted_at_once(self, queue):
+        queue.submit("w", self.works[:1])
+        wait = queue.wait(["a", "elsewhere"], 60)
+        assert (wait.ended, wait.open, wait.unknown) == ({}, 1, {"elsewhere"})
+
+    def test_a_failure_reaches_every_waiter_with_its_traceback(self, queue):
+        queue.submit("one", self.works)
+        queue.submit("two", self.works)
+        heard = {}
+
+        def listen(name):
+            heard[name] = queue.wait(["a"], 60).ended["a"]
+
+        threads = [threading.Thread(target=listen, args=(name,)) for name in ("one", "two")]
+        for thread in threads:
+            thread.start()
+        lease = queue.next("l").lease
+        failure = Failure(FailureKind.NON_FINITE, "nan", "Traceback", 2, 7, "new/depth")
+        queue.finish(lease, Outcome("a", Status.FAILED, failure=failure))
+        for thread in threads:
+            thread.join(30)
+        assert [heard[name].failure for name in ("one", "two")] == [failure, failure]
+        assert queue.wait(["b"], 60).ended["b"].failure.kind is FailureKind.PARENT
+
+    def test_cancelling_reaches_every_waiter(self, queue):
+        queue.submit("one", self.works)
+        queue.cancel()
+        ended = queue.wait(["a", "b"], 60).ended
+        assert {key: outcome.status for key, outcome in ended.items()} == {
+            "a": Status.CANCELLED,
+            "b": Status.CANCELLED,
+        }

@@ -57,6 +57,7 @@ messages = st.one_of(
         trained=st.booleans(),
         steps_run=counts,
         failure=st.none() | failures,
+        work=st.none() | works,
     ),
     st.builds(
         StageProgress,
