@@ -8,33 +8,27 @@ Ray's reaper ends the processes when the driver is killed, the next start sweeps
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib
 import logging
 import os
-import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from had_core.errors import BadInput
+from orchestrator.execution.environment import (
+    QUIET_RAY,
+    environment,
+    file_of,
+    private_environment,
+)
+from orchestrator.execution.scratch import scratch_folder
 
 _log = logging.getLogger(__name__)
-_PREFIX = "had-ray-"
 _LOOPBACK = "127.0.0.1"
 _OBJECT_STORE_BYTES = 100 * 2**20  # weights travel through the store, not through Ray
-_QUIET_RAY = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # the default makes every report cost 2 s
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-}
-_PRIVATE_RAY = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # nobody preempts this machine
-# Ray puts unix sockets below this folder; the kernel allows 107 bytes for a socket's whole path.
-_LONGEST_SCRATCH = 40
 
 
 @dataclass(frozen=True)
@@ -137,7 +131,7 @@ def _private_cluster(settings: ClusterSettings) -> Iterator[str]:
     cpus = settings.cpus or usable_cpus()
     if not settings.gpu:  # only Ray knows how many GPUs there are
         placed(settings, [{"CPU": float(cpus)}])  # before the seconds that a start costs
-    with _scratch_folder() as scratch, _environment(_private_environment(scratch)):
+    with scratch_folder() as scratch, environment(private_environment(scratch)):
         import ray
 
         ray.init(
@@ -165,23 +159,11 @@ def _private_cluster(settings: ClusterSettings) -> Iterator[str]:
             ray.shutdown()
 
 
-def _reread_environment() -> None:
-    """Ray keeps what it read from the environment when it was imported, perhaps long ago."""
-    from ray._private import ray_constants
-
-    raylet: Any = importlib.import_module("ray._raylet")  # its stubs lack these names
-
-    inside_only = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0"
-    ray_constants.ENABLE_RAY_CLUSTER = not inside_only
-    raylet.Config.initialize("")
-    raylet.AuthenticationTokenLoader.instance().reset_cache()
-
-
 @contextlib.contextmanager
 def _joined_cluster(address: str) -> Iterator[None]:
     import ray
 
-    with _environment(_QUIET_RAY):
+    with environment(QUIET_RAY):
         try:
             ray.init(
                 address=address,
@@ -225,104 +207,10 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def code_folders() -> list[str]:
-    """Absolute folders that a worker needs on its path to import this very code."""
-    import had_core
-    import orchestrator
-
-    folders = [str(Path(_file_of(package)).parents[1]) for package in (orchestrator, had_core)]
-    return list(dict.fromkeys(folders))
-
-
-def _file_of(package: Any) -> str:
-    return str(Path(package.__file__).resolve())
-
-
 def _shipped_code() -> dict[str, Any]:
     """Nodes of a joined cluster get this version of the code, wherever they run."""
     import had_core
     import orchestrator
 
-    modules = [str(Path(_file_of(package)).parent) for package in (orchestrator, had_core)]
+    modules = [str(Path(file_of(package)).parent) for package in (orchestrator, had_core)]
     return {"py_modules": modules}
-
-
-def _private_environment(scratch: Path) -> dict[str, str]:
-    """What every process of a private cluster inherits."""
-    token = scratch / "token"
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
-    path = [*code_folders(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    return {
-        # Ray then binds every port to 127.0.0.1; with it on, "127.0.0.1" means the outside address.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_TMPDIR": str(scratch / "r"),
-        **_QUIET_RAY,
-        **_PRIVATE_RAY,
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, path))),
-    }
-
-
-@contextlib.contextmanager
-def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for Ray and every process it starts."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    _reread_environment()
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        _reread_environment()
-
-
-# Scratch folders --------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _scratch_folder() -> Iterator[Path]:
-    """A new private folder with a short path, locked while its owner lives."""
-    root = _short_root()
-    _sweep(root)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))  # mode 0700
-    lock = _lock(folder)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            lock.close()
-
-
-def _short_root() -> Path:
-    root = Path(tempfile.gettempdir()).resolve()
-    return root if len(str(root)) + len(_PREFIX) <= _LONGEST_SCRATCH - 8 else Path("/tmp")
-
-
-def _lock(folder: Path) -> IO[str] | None:
-    """The folder's lock; None where a living process holds it."""
-    handle = (folder / "owner").open("a")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        return None
-    return handle
-
-
-def _sweep(root: Path) -> None:
-    """Remove the folders of drivers that were killed."""
-    for folder in root.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if folder.stat().st_uid != os.getuid() or not (folder / "owner").exists():
-                continue
-            lock = _lock(folder)
-            if lock is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-                lock.close()

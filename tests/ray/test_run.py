@@ -238,12 +238,12 @@ def test_the_same_run_again_after_the_driver_was_killed(
 
 def test_a_killed_drivers_folder_is_swept_by_the_next_start(session_cluster, tmp_path):
     """The session's own cluster holds its lock; a folder whose lock is free goes."""
-    from orchestrator.execution import cluster
+    from orchestrator.execution.scratch import scratch_folder, short_root
 
-    root = cluster._short_root()
+    root = short_root()
     orphan = Path(tempfile.mkdtemp(prefix="had-ray-", dir=root))
     (orphan / "owner").touch()
-    with cluster._scratch_folder():
+    with scratch_folder():
         assert not orphan.exists()
         assert Path(session_cluster.scratch).parent.exists()
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from had_core.errors import BadInput
-from orchestrator.execution import cluster
+from orchestrator.execution import cluster, environment, scratch
 from orchestrator.execution.cluster import ClusterSettings, placed
 
 
@@ -60,12 +60,12 @@ def test_too_many_workers_are_refused_before_ray_is_imported():
 
 
 def test_scratch_is_private_short_and_gone_afterwards(monkeypatch, tmp_path):
-    monkeypatch.setattr(cluster, "_short_root", lambda: tmp_path)
-    with cluster._scratch_folder() as folder:
+    monkeypatch.setattr(scratch, "short_root", lambda: tmp_path)
+    with scratch.scratch_folder() as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        environment = cluster._private_environment(folder)
+        variables = environment.private_environment(folder)
         token = folder / "token"
-        assert environment["RAY_AUTH_TOKEN_PATH"] == str(token)
+        assert variables["RAY_AUTH_TOKEN_PATH"] == str(token)
         assert stat.S_IMODE(token.stat().st_mode) == 0o600
         assert len(token.read_text()) == 64
     assert not folder.exists()
@@ -73,17 +73,17 @@ def test_scratch_is_private_short_and_gone_afterwards(monkeypatch, tmp_path):
 
 def test_a_long_temporary_folder_is_avoided(monkeypatch, tmp_path):
     long = tmp_path / ("x" * 60)
-    monkeypatch.setattr(cluster.tempfile, "gettempdir", lambda: str(long))
-    assert len(str(cluster._short_root())) < 20
+    monkeypatch.setattr(scratch.tempfile, "gettempdir", lambda: str(long))
+    assert len(str(scratch.short_root())) < 20
 
 
 def test_folders_of_killed_drivers_are_swept_and_living_ones_kept(monkeypatch, tmp_path):
-    monkeypatch.setattr(cluster, "_short_root", lambda: tmp_path)
+    monkeypatch.setattr(scratch, "short_root", lambda: tmp_path)
     dead, foreign = tmp_path / "had-ray-dead", tmp_path / "had-ray-notours"
     for folder in (dead, foreign):
         folder.mkdir()
     (dead / "owner").touch()
-    with cluster._scratch_folder() as living, cluster._scratch_folder() as second:
+    with scratch.scratch_folder() as living, scratch.scratch_folder() as second:
         assert not dead.exists()
         assert foreign.exists()  # no lock file: not known to be a driver's
         assert living.exists() and second.exists()
@@ -93,19 +93,19 @@ def test_the_lock_goes_with_the_process(tmp_path):
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        held = cluster._lock(tmp_path)
+        held = scratch.lock_of(tmp_path)
         os.write(writer, b"1" if held else b"0")
         signal.pause()
     assert os.read(reader, 1) == b"1"
-    assert cluster._lock(tmp_path) is None
+    assert scratch.lock_of(tmp_path) is None
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    lock = cluster._lock(tmp_path)
+    lock = scratch.lock_of(tmp_path)
     assert lock is not None
     lock.close()
 
 
 def test_the_code_path_leads_to_this_code():
-    for folder in cluster.code_folders():
+    for folder in environment.code_folders():
         assert os.path.isabs(folder)
-    assert any(os.path.exists(os.path.join(f, "orchestrator")) for f in cluster.code_folders())
+    assert any(os.path.exists(os.path.join(f, "orchestrator")) for f in environment.code_folders())
