@@ -13,8 +13,7 @@ from torch import Tensor
 from had_core.canonical import derive_seed
 from had_core.configs import Augment
 from had_core.data import Split
-from had_core.data.slices import Slicing, epoch_batches
-from had_core.errors import BadInput
+from had_core.data.slices import Slicing, check_batches, epoch_batches
 from had_core.fit_config import FitConfig
 from had_core.parallel import Parallel
 from had_core.tasks import DenseTask, TaskKind
@@ -67,27 +66,7 @@ class BatchSource:
             for task, rows in per_view.items()
         }
         self._seed = derive_seed(config.seed, "batches", list(config.tasks))
-        self._check()
-
-    def _check(self) -> None:
-        train, world = self._config.train, self._parallel.world_size
-        count = len(self.rows)
-        if train.batch_size % world:
-            raise BadInput(
-                f"train.batch_size={train.batch_size} is not allowed: a multiple of the "
-                f"{world} workers"
-            )
-        if train.batch_size > count and train.drop_last:
-            raise BadInput(
-                f"train.batch_size={train.batch_size} is not allowed: at most the {count} images "
-                "of a slice (or train.drop_last=false)"
-            )
-        rest = count % train.batch_size
-        if not train.drop_last and 0 < rest < world:
-            raise BadInput(
-                f"train.drop_last=false is not allowed: the last batch has {rest} image(s) for "
-                f"{world} workers"
-            )
+        check_batches(len(self.rows), config.train, parallel.world_size)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -11,11 +11,13 @@ what ``Generator.permutation`` makes of them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from had_core.canonical import derive_seed
-from had_core.configs import SlicingConfig
+from had_core.configs import SlicingConfig, TrainConfig, View
 from had_core.errors import BadInput
 
 Rows = NDArray[np.int64]
@@ -73,9 +75,34 @@ class Slicing:
         rows: Rows = self._slices[k].copy()
         return rows
 
+    def count_of(self, views: Iterable[View]) -> int:
+        """How many different images the views show together."""
+        shown = {view.slice for view in views}
+        return self.slice_size * (self.config.slices if None in shown else len(shown))
+
     def all(self) -> Rows:
         """Every slice together: all images that any stage may train on."""
         return np.sort(self._slices, axis=None)
+
+
+def check_batches(images: int, train: TrainConfig, workers: int) -> None:
+    """Raise BadInput where batches of ``train`` cannot be cut from so many images."""
+    if train.batch_size % workers:
+        raise BadInput(
+            f"train.batch_size={train.batch_size} is not allowed: a multiple of the {workers} "
+            "workers"
+        )
+    if train.batch_size > images:
+        raise BadInput(
+            f"train.batch_size={train.batch_size} is not allowed: at most the {images} images "
+            "that a stage sees"
+        )
+    rest = images % train.batch_size
+    if not train.drop_last and 0 < rest < workers:
+        raise BadInput(
+            f"train.drop_last=false is not allowed: the last batch has {rest} image(s) for "
+            f"{workers} workers"
+        )
 
 
 def epoch_batches(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ from had_core.errors import BadInput, CorruptArtifact
 if TYPE_CHECKING:
     from had_core.data import ShardDataset
     from had_core.data.manifest import DatasetManifest
+    from had_core.data.rooms.config import RoomsConfig
+    from had_core.tasks import DenseTask
     from orchestrator.config import DatasetConfig
 
 Note = Callable[[str], None]
@@ -32,7 +34,7 @@ def open_dataset(config: DatasetConfig, note: Note) -> ShardDataset:
         dataset = ShardDataset.open(folder, verify=True)
     except CorruptArtifact as error:
         raise BadInput(str(error)) from None
-    _check_tasks(config, dataset.manifest)
+    _check_tasks(config, dataset.manifest.tasks)
     return dataset
 
 
@@ -46,8 +48,28 @@ def fingerprints(config: DatasetConfig, note: Note) -> Mapping[str, str]:
         note(f"data set {config.path} is not built yet: the keys below are provisional")
         return {split: digest(["not built", split, config.build]) for split in ("train", "test")}
     manifest = DatasetManifest.read(folder)
-    _check_tasks(config, manifest)
+    _check_tasks(config, manifest.tasks)
     return fingerprints_of(manifest)
+
+
+def training_images(config: DatasetConfig) -> int:
+    """How many there are, or will be once the embedded data set is built.
+
+    Raises:
+        BadInput: there is none and none can be built, or it lacks a task it is said to offer.
+    """
+    from had_core.data import DatasetManifest
+
+    folder = Path(config.path)
+    if folder.exists():
+        manifest = DatasetManifest.read(folder)
+        _check_tasks(config, manifest.tasks)
+        return manifest.splits["train"].count
+    from had_core.data.rooms.config import TASKS
+
+    size = _require_buildable(config)
+    _check_tasks(config, TASKS)
+    return size.train
 
 
 def fingerprints_of(manifest: DatasetManifest) -> dict[str, str]:
@@ -56,11 +78,9 @@ def fingerprints_of(manifest: DatasetManifest) -> dict[str, str]:
 
 
 def _build(config: DatasetConfig, note: Note) -> None:
-    _require_buildable(config)
-    assert config.build is not None
     from had_core.data.rooms import RoomsConfig, build
 
-    size = config.build
+    size = _require_buildable(config)
     note(f"building {config.name} ({size.train} + {size.test} images) in {config.path}")
     build(
         config.path,
@@ -74,16 +94,17 @@ def _build(config: DatasetConfig, note: Note) -> None:
     )
 
 
-def _require_buildable(config: DatasetConfig) -> None:
+def _require_buildable(config: DatasetConfig) -> RoomsConfig:
     if config.build is None:
         raise BadInput(
             f"dataset.path={config.path} does not exist: import it first "
             f"(had data import {config.name} SRC {config.path}), or name another folder"
         )
+    return config.build
 
 
-def _check_tasks(config: DatasetConfig, manifest: DatasetManifest) -> None:
-    has = [task.name for task in manifest.tasks]
+def _check_tasks(config: DatasetConfig, tasks: Sequence[DenseTask]) -> None:
+    has = [task.name for task in tasks]
     for task in config.tasks:
         if task not in has:
             raise BadInput(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.app.datasets import Note, fingerprints
 from orchestrator.app.planning import sequences_of
+from orchestrator.app.preflight import check_sizes
 from orchestrator.display.results import PlanResult
 from orchestrator.plan.dry_run import dry_run
 from orchestrator.plan.tree import PrefixTree
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def plan(config: RunConfig, note: Note = lambda text: None) -> PlanResult:
     """Plan without training; writes nothing but an empty store's layout file."""
+    check_sizes(config)
     store = Store.open(config.store.root)
     tree = PrefixTree.of(sequences_of(config, fingerprints(config.dataset, note)))
     return PlanResult(

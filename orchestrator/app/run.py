@@ -13,10 +13,10 @@ from had_core.errors import BadInput
 from orchestrator.app.datasets import fingerprints_of, open_dataset
 from orchestrator.app.journalling import RunJournal
 from orchestrator.app.planning import sequences_of
+from orchestrator.app.preflight import check_before_writing, check_place, cluster_settings
 from orchestrator.app.scores import Reference, constant_row, sequence_results
-from orchestrator.config import Backend, Device, RunConfig
+from orchestrator.config import Backend, RunConfig
 from orchestrator.display.results import RunResult, SequenceResult, StageFailure, metrics_of
-from orchestrator.execution.cluster import ClusterSettings
 from orchestrator.execution.driver import Placement, TreeResult, run_tree, survey
 from orchestrator.execution.formats import read_file
 from orchestrator.execution.messages import Event
@@ -58,9 +58,12 @@ def run(config: RunConfig, display: Display) -> RunResult:
         KeyboardInterrupt: after Ctrl-C, once the state of running stages is safe.
     """
     started = time.perf_counter()
+    check_before_writing(config)
     store = Store.open(config.store.root)
     dataset = open_dataset(config.dataset, display.note)
     tree = PrefixTree.of(sequences_of(config, fingerprints_of(dataset.manifest)))
+    if survey(tree, store, config.name).open:
+        check_place(config)
     _record(store, config)
     tree_result, results = execute(config, store, dataset, tree, display)
     if tree_result.interrupted:
@@ -84,13 +87,7 @@ def placement(cluster: ClusterConfig, dataset: ShardDataset) -> Placement:
     """Where the stages of a configuration execute."""
     return Placement(
         dataset=Path(dataset.path),
-        cluster=ClusterSettings(
-            address=cluster.address,
-            lanes=cluster.lanes,
-            workers=cluster.workers,
-            threads=cluster.threads,
-            gpu=cluster.device is Device.CUDA,
-        ),
+        cluster=cluster_settings(cluster),
         inline=cluster.backend is Backend.INLINE,
         device=cluster.device.value,
     )

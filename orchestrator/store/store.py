@@ -146,10 +146,12 @@ def _local_path(location: str) -> str:
 def _check_layout(fs: StoreFs) -> None:
     """Write the layout version into a new store; refuse one from the future."""
     where = f"{fs.root}/{_LAYOUT_FILE}"
-    if fs.size(_LAYOUT_FILE) is None:
-        fs.create_if_absent(_LAYOUT_FILE, _layout_text().encode())
     try:
+        if fs.size(_LAYOUT_FILE) is None:
+            fs.create_if_absent(_LAYOUT_FILE, _layout_text().encode())
         version = json.loads(fs.read(_LAYOUT_FILE))["layout"]
+    except OSError as error:
+        raise BadInput(f"store={fs.root} cannot be read ({error})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{where} is not a store's layout file: {_layout_text()}") from error
     if type(version) is not int or not 1 <= version <= LAYOUT_VERSION:

@@ -60,6 +60,12 @@ def test_a_file_where_the_folder_should_be(tmp_path):
             Store.open(path)
 
 
+@pytest.mark.parametrize("folder", ["/proc/had-store", "x" * 300], ids=["proc", "long"])
+def test_a_folder_that_cannot_be_made(tmp_path, folder):
+    with pytest.raises(BadInput, match=r"store=.* cannot be (written|read)"):
+        Store.open(tmp_path / folder)
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT])
 def test_unwritable_store_is_named(tmp_path, monkeypatch, number, key_of):
     store = Store.open(tmp_path / "s")

@@ -1,0 +1,57 @@
+"""What is certain before anything is written, built or started: sizes, tracking, workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.app.datasets import training_images
+from orchestrator.config import Backend, Device
+from orchestrator.execution.cluster import ClusterSettings, placed, usable_cpus
+
+if TYPE_CHECKING:
+    from orchestrator.config import ClusterConfig, RunConfig
+
+
+def check_before_writing(config: RunConfig) -> None:
+    """Everything that can be told from the settings and the data set's manifest.
+
+    Raises:
+        BadInput: no stage could be trained with these settings.
+    """
+    from orchestrator.tracking.location import TrackingLocation
+
+    check_sizes(config)
+    if config.tracking.enabled:
+        TrackingLocation.of(config.store.root, config.tracking.uri)
+    if not Path(config.store.root).exists():
+        check_place(config)  # nothing is sealed, so everything has to be trained
+
+
+def check_sizes(config: RunConfig) -> None:
+    """Raise BadInput where a slice is empty or smaller than a batch."""
+    from had_core.data.slices import Slicing, check_batches
+
+    slicing = Slicing(training_images(config.dataset), config.slicing)
+    for method in config.methods:
+        # Orders are permutations: their stages see other tasks on slices of the same sizes.
+        for shape in method.shape(config.orders[0]):
+            check_batches(slicing.count_of(shape.views), config.train, config.cluster.workers)
+
+
+def check_place(config: RunConfig) -> None:
+    """Raise BadInput where this machine lacks the CPUs; other clusters are asked when joined."""
+    cluster = config.cluster
+    if cluster.backend is Backend.RAY and cluster.address is None and cluster.device is Device.CPU:
+        placed(cluster_settings(cluster), [{"CPU": float(usable_cpus())}])
+
+
+def cluster_settings(cluster: ClusterConfig) -> ClusterSettings:
+    """The configuration's wishes as the execution room takes them."""
+    return ClusterSettings(
+        address=cluster.address,
+        lanes=cluster.lanes,
+        workers=cluster.workers,
+        threads=cluster.threads,
+        gpu=cluster.device is Device.CUDA,
+    )

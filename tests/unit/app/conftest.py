@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from orchestrator.config import RunConfig, compose
+from orchestrator.display.live import SilentDisplay
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
+@pytest.fixture
+def display() -> SilentDisplay:
+    return SilentDisplay(Console(file=io.StringIO()))
+
+
+TINY = (
+    "order=[semantic,depth]",
+    "cluster=inline",
+    "cluster.threads=1",
+    "tracking=off",
+    "net.decoder_channels=8",
+    "net.aspp_rates=[1,2,3]",
+    "train.epochs=1",
+    "train.batch_size=4",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny(micro_dataset):
+    """Overrides of a two-stage run in this process: seconds."""
+    return lambda store, *more: [
+        *TINY,
+        f"dataset.path={micro_dataset.path}",
+        f"store.root={store}",
+        *more,
+    ]
+
+
+@pytest.fixture
+def config_of(tiny, tmp_path):
+    """The composed settings of a tiny run; its store does not exist yet."""
+
+    def compose_tiny(*more: str) -> RunConfig:
+        return compose(tiny(tmp_path / "store", *more))
+
+    return compose_tiny
+
+
+@pytest.fixture(scope="session")
+def ran(tiny, tmp_path_factory):
+    """A store after one tiny run with HAD and naive; look, or copy it."""
+    from orchestrator.app.run import run
+
+    store = tmp_path_factory.mktemp("ran") / "store"
+    config = compose(tiny(store, "reference=naive", "name=tiny"))
+    result = run(config, SilentDisplay(Console(file=io.StringIO())))
+    return SimpleNamespace(store=store, config=config, result=result)
+
+
+def below(folder: Path) -> Sequence[str]:
+    """Every file below a folder, relative; empty where there is no folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,66 @@
+"""Input that no stage could use is refused before anything is written or started."""
+
+from __future__ import annotations
+
+import pytest
+
+from had_core.errors import BadInput
+from orchestrator.app.plan import plan
+from orchestrator.app.run import run
+from orchestrator.execution.cluster import usable_cpus
+
+OF_THE_DATA = [
+    (["train.batch_size=24"], r"train\.batch_size=24 is not allowed: at most the 18 images"),
+    (["data.slices=37"], r"data\.slices=37 is not allowed: 40 training images, 4 of them held out"),
+    (["data.val_fraction=0.99"], r"data\.slices=2 .* leave a slice empty"),
+    (
+        ["method=joint", "method.setting=mtl", "train.batch_size=37"],
+        r"train\.batch_size=37 is not allowed: at most the 36 images",
+    ),
+    (
+        ["cluster=local", "cluster.workers=4", "train.drop_last=false", "train.batch_size=16"],
+        r"train\.drop_last=false is not allowed: the last batch has 2",
+    ),
+    (["train.batch_size=24", "train.drop_last=false"], r"train\.batch_size=24 is not allowed"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), OF_THE_DATA)
+def test_sizes_that_do_not_fit_the_data(config_of, display, tmp_path, overrides, sentence):
+    config = config_of(*overrides)
+    for command in (lambda: run(config, display), lambda: plan(config)):
+        with pytest.raises(BadInput, match=sentence):
+            command()
+        assert not (tmp_path / "store").exists()
+
+
+def test_fewer_images_than_tasks_are_refused_before_the_data_set_is_built(
+    config_of, display, tmp_path
+):
+    config = config_of(f"dataset.path={tmp_path}/rooms", "dataset.build.train=1")
+    for command in (lambda: run(config, display), lambda: plan(config)):
+        with pytest.raises(BadInput, match=r"data\.slices=2 is not allowed: 1 training images"):
+            command()
+        assert list(tmp_path.iterdir()) == []
+
+
+OF_THE_PLACE = [
+    (["tracking=sqlite", "tracking.uri=nowhere"], r"tracking\.uri=nowhere is not allowed"),
+    (["cluster=local", "cluster.workers=2", "cluster.threads=512"], "wants 1024 CPUs, there are"),
+    (["dataset.tasks=[semantic,depth,smell]"], "dataset.tasks names 'smell'"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), OF_THE_PLACE)
+def test_places_that_cannot_be_had(config_of, display, tmp_path, overrides, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        run(config_of(*overrides), display)
+    assert not (tmp_path / "store").exists()
+
+
+def test_more_workers_than_this_machine_has(config_of, display, tmp_path):
+    workers = usable_cpus() + 1
+    config = config_of("cluster=local", f"cluster.workers={workers}", f"train.batch_size={workers}")
+    with pytest.raises(BadInput, match=f"cluster.workers={workers} .*wants {workers} CPUs"):
+        run(config, display)
+    assert not (tmp_path / "store").exists()
