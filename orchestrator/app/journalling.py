@@ -149,7 +149,7 @@ def _params(config: RunConfig, sequence: SequenceSpec) -> dict[str, Scalar]:
     """Settings worth a column in MLflow's table."""
     from had_core.canonical import to_plain
 
-    method = next(m for m in config.methods if m.name == sequence.method)
+    method = dict(config.methods)[sequence.method]
     params: dict[str, Scalar] = {
         "method": method.name,
         "order": ">".join(sequence.order),

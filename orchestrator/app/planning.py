@@ -26,10 +26,11 @@ def sequences_of(
     """
     return tuple(
         sequence
-        for method in config.methods
+        for label, method in config.methods
         for sequence in expand(
             PlanRequest(
                 method=method,
+                label=label,
                 orders=tuple(orders or config.orders),
                 seeds=config.seeds,
                 net=config.net,

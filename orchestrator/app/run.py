@@ -74,7 +74,7 @@ def run(config: RunConfig, display: Display) -> RunResult:
         metrics=metrics_of(_tasks(config, dataset)),
         sequences=results,
         store=store.uri,
-        reference=config.reference.name if config.reference else None,
+        reference=config.reference_label,
         tracking_uri=_location(config, store).shown if config.tracking.enabled else None,
         stages_trained=sum(outcome.trained for outcome in tree_result.outcomes.values()),
         stages_reused=len(tree_result.reused),
@@ -118,8 +118,8 @@ def _execute(
     def results(reused: frozenset[str]) -> tuple[SequenceResult, ...]:
         by_name = {task.name: task for task in _tasks(config, dataset)}
         reference = None
-        if config.reference is not None:
-            reference = Reference(config.reference.name, constant_row(dataset, store))
+        if config.reference_label is not None:
+            reference = Reference(config.reference_label, constant_row(dataset, store))
         return sequence_results(tree.sequences, by_name, store, reused, reference)
 
     try:

@@ -22,9 +22,11 @@ from omegaconf.errors import OmegaConfBaseException
 from had_core.configs import NetConfig, SlicingConfig, TrainConfig, require
 from had_core.decode import decode, decode_method, unknown_key
 from had_core.errors import BadInput
+from had_core.methods import NaiveConfig
 from had_core.methods.base import MethodConfig
 from orchestrator import resources
 from orchestrator.config import overrides as override_syntax
+from orchestrator.config.labels import at_label
 from orchestrator.config.names import check_names
 from orchestrator.config.schema import (
     ClusterConfig,
@@ -42,6 +44,7 @@ KEYS = (
     "order",
     "orders",
     "method",
+    "methods",
     "reference",
     "net",
     "train",
@@ -152,14 +155,16 @@ def build(raw: Mapping[str, Any], *, recipe: str | None, cwd: Path) -> RunConfig
     dataset = decode(DatasetConfig, _absolute(raw, "dataset", "path", cwd), at="dataset")
     tasks, orders, seeds = _sequences(raw, dataset)
     net = decode(NetConfig, _absolute(raw, "net", "weights", cwd), at="net")
+    compared = _compared(raw.get("methods"))
+    method = next(iter(compared.values()), None)
     config = RunConfig(
         name="unnamed" if raw.get("name") is None else str(raw["name"]),
         recipe=(recipe or dataset.name).replace("/", "-"),
         dataset=dataset,
         tasks=tasks,
         orders=orders,
-        method=decode_method(raw.get("method"), at="method"),
-        reference=_reference(raw),
+        method=method or decode_method(raw.get("method"), at="method"),
+        reference=_reference(raw, compared),
         net=with_weights_digest(net),
         train=decode(TrainConfig, raw.get("train"), at="train"),
         slicing=_slicing(raw.get("data"), tasks),
@@ -167,6 +172,7 @@ def build(raw: Mapping[str, Any], *, recipe: str | None, cwd: Path) -> RunConfig
         cluster=decode(ClusterConfig, raw.get("cluster"), at="cluster"),
         store=decode(StoreConfig, _absolute(raw, "store", "root", cwd), at="store"),
         tracking=decode(TrackingConfig, raw.get("tracking"), at="tracking"),
+        compared=compared,
     )
     if raw.get("search") is not None:
         config = replace(config, search=search_of(raw["search"], config))
@@ -244,13 +250,34 @@ def _orders(
     return orders
 
 
-def _reference(raw: Mapping[str, Any]) -> MethodConfig | None:
-    """``naive``, or a mapping as ``method`` takes it; a search needs one and takes naive."""
+def _compared(raw: Any) -> dict[str, MethodConfig]:
+    """``methods``: a mapping of labels to what ``method`` takes."""
+    if raw is None:
+        return {}
+    require(isinstance(raw, Mapping), "methods", raw, "a mapping of labels to methods")
+    found = {}
+    for label, settings in raw.items():
+        try:
+            found[str(label)] = decode_method(settings, at=f"methods.{label}")
+        except BadInput as error:
+            raise at_label(error, str(label)) from None
+    return found
+
+
+def _reference(
+    raw: Mapping[str, Any], compared: Mapping[str, MethodConfig]
+) -> MethodConfig | None:
+    """``naive``, a label of ``methods``, or a mapping as ``method`` takes it.
+
+    A search needs one and takes naive; so does a comparison that has naive among its methods.
+    """
     given = raw.get("reference")
-    if given is None and raw.get("search") is not None:
-        given = "naive"
+    if given is None and (raw.get("search") is not None or NaiveConfig() in compared.values()):
+        return NaiveConfig()
     if given is None:
         return None
+    if isinstance(given, str) and given in compared:
+        return compared[given]
     return decode_method({"name": given} if isinstance(given, str) else given, at="reference")
 
 

@@ -87,7 +87,7 @@ def option(tree: Path, group: str, name: str) -> Any:
 def explain(error: Exception, overrides: Sequence[str], tree: Path) -> BadInput:
     """Hydra's error as one sentence that names the key and what is allowed."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _unknown_option(error)
+        return _unknown_option(error, tree)
     if isinstance(error, MissingMandatoryValue):
         key = str(getattr(error, "full_key", "") or error).rsplit(" ", 1)[-1]
         return BadInput(f"{key} is missing: give it a value")
@@ -102,15 +102,19 @@ def explain(error: Exception, overrides: Sequence[str], tree: Path) -> BadInput:
     )
 
 
-def _unknown_option(error: MissingConfigException) -> BadInput:
+def _unknown_option(error: MissingConfigException, tree: Path) -> BadInput:
     group, _, name = str(error.missing_cfg_file).rpartition("/")
-    options = sorted(error.options or ())
+    options = sorted(error.options or _options(tree, group))
     listed = ", ".join(options) or "none"
     return BadInput(f"{group}={name} is not allowed{closest(name, options)}: {listed}")
 
 
+def _options(tree: Path, group: str) -> list[str]:
+    return sorted(path.stem for path in (tree / group).glob("*.yaml"))
+
+
 def _no_option(tree: Path, group: str) -> BadInput:
-    options = sorted(path.stem for path in (tree / group).glob("*.yaml"))
+    options = _options(tree, group)
     return BadInput(f"{group} is null: choose one first ({group}={'|'.join(options)})")
 
 
@@ -118,9 +122,9 @@ def _unknown_path(parsed: Sequence[Override], tree: Path) -> BadInput | None:
     """The first override whose key the tree does not have, given the chosen options."""
     groups = [o for o in parsed if (tree / o.key_or_group).is_dir()]
     for override in groups:
-        if override.value() is None and override.key_or_group != "experiment":
-            names = sorted(path.stem for path in (tree / override.key_or_group).glob("*.yaml"))
-            return BadInput(f"{override.key_or_group}=null is not allowed: {', '.join(names)}")
+        wrong = _wrong_choice(override, tree)
+        if wrong is not None:
+            return wrong
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(tree)):
             base = hydra_compose("config", [str(o.input_line) for o in groups])
@@ -132,11 +136,26 @@ def _unknown_path(parsed: Sequence[Override], tree: Path) -> BadInput | None:
         path = override.key_or_group.split("@")[0].split(".")
         for depth, key in enumerate(path):
             if not isinstance(place, Mapping) or key not in place:
-                if depth == 0 and (tree / key).is_dir():
-                    return _no_option(tree, key)
+                if place in (known, None) and (tree / path[0]).is_dir():
+                    return _no_option(tree, path[0])
                 names = list(place) if isinstance(place, Mapping) else []
                 return unknown_key(".".join(path[: depth + 1]), key, names)
             place = place[key]
+    return None
+
+
+def _wrong_choice(override: Override, tree: Path) -> BadInput | None:
+    """A group's value that names no option, or one twice."""
+    group, value = override.key_or_group, override.value()
+    if isinstance(value, Mapping) or group == "experiment":
+        return None
+    names = value if isinstance(value, list) else [value]
+    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    if twice:
+        return BadInput(f"{override.input_line} names '{twice[0]}' twice: each may come once")
+    if not all(isinstance(name, str) for name in names):
+        listed = ", ".join(_options(tree, group))
+        return BadInput(f"{override.input_line} is not allowed: {listed}")
     return None
 
 

@@ -14,6 +14,7 @@ from had_core.data.rooms.config import RoomsConfig
 from had_core.decode import decode, outside_names
 from had_core.errors import BadInput
 from had_core.methods.base import MethodConfig
+from orchestrator.config.labels import at_label, check_labels, labelled, reference_label
 from orchestrator.config.names import check_names
 from orchestrator.config.searching import check_search
 from orchestrator.search.settings import SearchConfig
@@ -117,6 +118,8 @@ class RunConfig:
         reference: the method Delta_m refers to, run as well; None for no reference.
         slicing: which training images a stage sees.
         search: of a sweep; a single run has none, and its record and hash do not know the key.
+        compared: label -> method of a comparison, in the order of its tables, which then take the
+            place of ``method``; empty for the run of one method.
     """
 
     name: str = field(metadata={"key": False})
@@ -134,6 +137,7 @@ class RunConfig:
     store: StoreConfig = field(metadata={"key": False})
     tracking: TrackingConfig = field(metadata={"key": False})
     search: SearchConfig | None = None
+    compared: Mapping[str, MethodConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -142,16 +146,23 @@ class RunConfig:
                 "beginning with a letter or digit"
             )
         _check_tasks(self)
-        _check_method(self)
+        require(not (self.compared and self.search), "methods", "...", "null in a search")
+        check_labels(self.compared, self.reference)
+        _check_methods(self)
         _check_sizes(self)
         check_search(self)
 
     @property
-    def methods(self) -> tuple[MethodConfig, ...]:
-        """The reference first, where there is one, then the method."""
-        if self.reference is None or self.reference == self.method:
-            return (self.method,)
-        return (self.reference, self.method)
+    def methods(self) -> tuple[tuple[str, MethodConfig], ...]:
+        """Label and settings of every method; the reference first, where there is one."""
+        return labelled(self.method, self.reference, self.compared)
+
+    @property
+    def reference_label(self) -> str | None:
+        """The label of the reference among ``methods``."""
+        if self.reference is None:
+            return None
+        return reference_label(self.method, self.reference, self.compared)
 
     @property
     def experiment(self) -> str:
@@ -178,12 +189,18 @@ class RunConfig:
 
 
 def _as_recorded(config: RunConfig, raw: dict[str, Any]) -> dict[str, Any]:
-    """With the methods' names, which are their classes' and not seen by ``to_plain``."""
+    """With the methods' names, which are their classes' and not seen by ``to_plain``.
+
+    A run without search or comparison does not know these keys, so that its hash stays.
+    """
     for key, method in (("method", config.method), ("reference", config.reference)):
         if method is not None:
             raw[key] = {"name": method.name, **raw[key]}
-    if config.search is None:
-        del raw["search"]
+    for label, method in config.compared.items():
+        raw["compared"][label] = {"name": method.name, **raw["compared"][label]}
+    for key in ("search", "compared"):
+        if not raw[key]:
+            del raw[key]
     return raw
 
 
@@ -197,16 +214,23 @@ def _check_tasks(config: RunConfig) -> None:
     require(len(set(config.seeds)) == len(config.seeds), "seed", list(config.seeds), "none twice")
 
 
-def _check_method(config: RunConfig) -> None:
+def _check_methods(config: RunConfig) -> None:
+    for label, method in config.methods:
+        try:
+            _check_weights(method, config)
+        except BadInput as error:
+            raise (at_label(error, label) if config.compared else error) from None
+
+
+def _check_weights(method: MethodConfig, config: RunConfig) -> None:
     """Weights by task name must name tasks, and name all that become old."""
-    for method in config.methods:
-        for key, settable in outside_names(type(method)).items():
-            value = getattr(method, settable.name)
-            if isinstance(value, Mapping):
-                check_names(f"method.{key}", tuple(value), allowed=config.tasks)
-        for order in config.orders:
-            for k in range(len(order)):
-                method.effective(order[:k])
+    for key, settable in outside_names(type(method)).items():
+        value = getattr(method, settable.name)
+        if isinstance(value, Mapping):
+            check_names(f"method.{key}", tuple(value), allowed=config.tasks)
+    for order in config.orders:
+        for k in range(len(order)):
+            method.effective(order[:k])
 
 
 def _check_sizes(config: RunConfig) -> None:

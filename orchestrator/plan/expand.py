@@ -26,6 +26,7 @@ class PlanRequest:
         fingerprints: of the data set's splits, by name (``train``, ``test``).
         workers: processes that share the global batch.
         eval_splits: what every stage is scored on, ``test`` or ``val``.
+        label: what the sequences call the method; empty for its name. It enters no key.
 
     Raises:
         BadInput: a value that no stage could be trained or scored with; names the key.
@@ -40,6 +41,7 @@ class PlanRequest:
     fingerprints: Mapping[str, str]
     workers: int = 1
     eval_splits: tuple[str, ...] = ("test",)
+    label: str = ""
 
     def __post_init__(self) -> None:
         require(self.workers >= 1, "workers", self.workers, "1 or more")
@@ -74,9 +76,10 @@ def _check_order(order: tuple[str, ...], slicing: SlicingConfig) -> None:
 def expand(request: PlanRequest) -> tuple[SequenceSpec, ...]:
     """One sequence for every order and seed; orders vary fastest."""
     stages = _Stages(request)
+    name = request.label or request.method.name
     with no_collection():
         return tuple(
-            SequenceSpec(request.method.name, order, seed, stages.of(order, seed))
+            SequenceSpec(name, order, seed, stages.of(order, seed))
             for seed in request.seeds
             for order in request.orders
         )

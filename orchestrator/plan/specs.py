@@ -190,7 +190,8 @@ class SequenceSpec:
     """One lifelong run: a method over one order of tasks with one seed.
 
     Attributes:
-        method: name as the user wrote it; a stage's effective method may be a simpler one.
+        method: what the user calls it (a label or the method's name); it enters no key. A stage's
+            effective method may be a simpler one.
         stages: parents before their children.
     """
 
