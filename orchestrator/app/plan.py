@@ -26,4 +26,5 @@ def plan(config: RunConfig, note: Note = lambda text: None) -> PlanResult:
         recipe=config.recipe,
         store=config.store.root,
         plan=dry_run(tree, store.is_sealed).to_json(),
+        compares=bool(config.compared),
     )

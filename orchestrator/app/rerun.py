@@ -182,7 +182,8 @@ def _verify(
     tree = tree_of(fit, fit.config.method.name, fingerprints_of(dataset.manifest))
     with _store_with_parent(fit, store) as aside:
         untracked = replace(config.tracking, enabled=False)
-        _train(replace(config, tracking=untracked, reference=None), aside, dataset, tree, display)
+        alone = replace(_alone(config, fit.config), tracking=untracked)
+        _train(alone, aside, dataset, tree, display)
         again = aside.load(ArtifactKind.FIT, fit.key)
         sealed = store.load(ArtifactKind.FIT, fit.key)
         if again is None or sealed is None:
@@ -247,16 +248,7 @@ def _branch(
             f"{fit.key[:12]} trains it again"
         )
     tree = tree_of(fit, fit.config.method.name, fingerprints_of(dataset.manifest))
-    named = replace(
-        config,
-        name=f"rerun-{fit.key[:12]}",
-        tasks=fit.config.tasks,
-        orders=(fit.config.tasks,),
-        method=fit.config.method,
-        reference=None,
-        train=fit.config.train,
-        seeds=(fit.config.seed,),
-    )
+    named = replace(_alone(config, fit.config), name=f"rerun-{fit.key[:12]}")
     store.runs.create(named.name, named.to_json())
     _train(named, store, dataset, tree, display)
     return RerunResult(
@@ -267,6 +259,21 @@ def _branch(
         row=_row(tree, store),
         store=store.uri,
         sealed_row=_row(tree_of(known.fit, "", fingerprints_of(dataset.manifest)), store),
+    )
+
+
+def _alone(config: RunConfig, fit: FitConfig) -> RunConfig:
+    """The sealing run's settings narrowed to one stage."""
+    return replace(
+        config,
+        tasks=fit.tasks,
+        orders=(fit.tasks,),
+        method=fit.method,
+        reference=None,
+        compared={},
+        search=None,
+        train=fit.train,
+        seeds=(fit.seed,),
     )
 
 

@@ -136,10 +136,19 @@ def _chooses_search(overrides: Sequence[str]) -> bool:
 
 
 def _said_last(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """An ``order`` on the command line replaces a recipe's ``orders``, and the other way round."""
-    said = {override_syntax.parse(text).key_or_group for text in overrides} & {"order", "orders"}
+    """An ``order`` on the command line replaces a recipe's ``orders``, and the other way round.
+
+    Settings of ``method`` would be lost beside ``methods``.
+    """
+    keys = [override_syntax.parse(text).key_or_group for text in overrides]
+    said = {"order", "orders"} & set(keys)
     if len(said) == 1:
         values[({"order", "orders"} - said).pop()] = None
+    pairs = zip(overrides, keys, strict=True)
+    lost = [text for text, key in pairs if key.split(".")[0] == "method"]
+    if lost and values.get("methods"):
+        labels = ", ".join(f"methods.{label}" for label in values["methods"])
+        raise BadInput(f"{lost[0]} is not allowed together with methods: set {labels}")
     return values
 
 
@@ -156,14 +165,14 @@ def build(raw: Mapping[str, Any], *, recipe: str | None, cwd: Path) -> RunConfig
     tasks, orders, seeds = _sequences(raw, dataset)
     net = decode(NetConfig, _absolute(raw, "net", "weights", cwd), at="net")
     compared = _compared(raw.get("methods"))
-    method = next(iter(compared.values()), None)
+    first = next(iter(compared.values()), None)
     config = RunConfig(
         name="unnamed" if raw.get("name") is None else str(raw["name"]),
         recipe=(recipe or dataset.name).replace("/", "-"),
         dataset=dataset,
         tasks=tasks,
         orders=orders,
-        method=method or decode_method(raw.get("method"), at="method"),
+        method=first or decode_method(raw.get("method"), at="method"),
         reference=_reference(raw, compared),
         net=with_weights_digest(net),
         train=decode(TrainConfig, raw.get("train"), at="train"),
@@ -264,9 +273,7 @@ def _compared(raw: Any) -> dict[str, MethodConfig]:
     return found
 
 
-def _reference(
-    raw: Mapping[str, Any], compared: Mapping[str, MethodConfig]
-) -> MethodConfig | None:
+def _reference(raw: Mapping[str, Any], compared: Mapping[str, MethodConfig]) -> MethodConfig | None:
     """``naive``, a label of ``methods``, or a mapping as ``method`` takes it.
 
     A search needs one and takes naive; so does a comparison that has naive among its methods.

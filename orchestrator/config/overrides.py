@@ -139,6 +139,11 @@ def _unknown_path(parsed: Sequence[Override], tree: Path) -> BadInput | None:
                 if place in (known, None) and (tree / path[0]).is_dir():
                     return _no_option(tree, path[0])
                 names = list(place) if isinstance(place, Mapping) else []
+                if path[0] == "methods" and depth == 1:
+                    return BadInput(
+                        f"methods.{key} is not one of the methods{closest(key, names)}: there are "
+                        f"{', '.join(names)}; +methods.{key}={{name:...}} adds one"
+                    )
                 return unknown_key(".".join(path[: depth + 1]), key, names)
             place = place[key]
     return None

@@ -115,11 +115,12 @@ class RunConfig:
         recipe: the experiment it came from; the data set's name where there was none.
         tasks: the tasks to learn.
         orders: permutations of ``tasks``; each is one sequence for each seed.
+        method: the method that is run; in a comparison the first.
         reference: the method Delta_m refers to, run as well; None for no reference.
         slicing: which training images a stage sees.
         search: of a sweep; a single run has none, and its record and hash do not know the key.
-        compared: label -> method of a comparison, in the order of its tables, which then take the
-            place of ``method``; empty for the run of one method.
+        compared: label -> method of a comparison, in the order of its tables; a single run has
+            none, and its record and hash do not know the key.
     """
 
     name: str = field(metadata={"key": False})
@@ -146,7 +147,8 @@ class RunConfig:
                 "beginning with a letter or digit"
             )
         _check_tasks(self)
-        require(not (self.compared and self.search), "methods", "...", "null in a search")
+        shown = ",".join(self.compared)
+        require(not (self.compared and self.search), "methods", shown, "null in a search")
         check_labels(self.compared, self.reference)
         _check_methods(self)
         _check_sizes(self)

@@ -112,12 +112,14 @@ class PlanResult:
 
     Attributes:
         plan: ``orchestrator.plan.DryRun.to_json()``.
+        compares: whether it plans a comparison, whose methods are told apart by their labels.
     """
 
     name: str
     recipe: str
     store: str
     plan: Mapping[str, Any]
+    compares: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "recipe": self.recipe, "store": self.store, **self.plan}

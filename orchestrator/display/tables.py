@@ -111,8 +111,10 @@ def plan_table(result: PlanResult) -> RenderableType:
     table = _table(result.name)
     for title in ("stage", "after", "key", "state", "sequences"):
         table.add_column(title, justify="right" if title == "sequences" else "left")
+    if result.compares:
+        table.add_column("of", overflow="fold")
     for row in plan["rows"]:
-        table.add_row(*_plan_row(row))
+        table.add_row(*_plan_row(row), *([", ".join(row["methods"])] if result.compares else []))
     saved = plan["stages_wanted"] - plan["unique"]
     return Group(
         table,

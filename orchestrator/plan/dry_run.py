@@ -28,6 +28,7 @@ class DryRunRow:
         cached: whether the store holds the trained net.
         to_evaluate: splits whose R row the store does not hold.
         sequences: how many sequences want it.
+        methods: what their methods are called, the first asked first.
     """
 
     stage: str
@@ -38,6 +39,7 @@ class DryRunRow:
     cached: bool
     to_evaluate: tuple[str, ...]
     sequences: int
+    methods: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class DryRun:
 def dry_run(tree: PrefixTree, is_sealed: IsSealed) -> DryRun:
     """Ask the store for every stage once; parents come before children."""
     with no_collection():
-        rows = tuple(_row(node, is_sealed) for node in tree)
+        rows = tuple(_row(node, tree, is_sealed) for node in tree)
     cached = sum(row.cached for row in rows)
     return DryRun(
         rows=rows,
@@ -81,7 +83,7 @@ def dry_run(tree: PrefixTree, is_sealed: IsSealed) -> DryRun:
     )
 
 
-def _row(node: StageNode, is_sealed: IsSealed) -> DryRunRow:
+def _row(node: StageNode, tree: PrefixTree, is_sealed: IsSealed) -> DryRunRow:
     config = node.fit.config
     return DryRunRow(
         stage=f"{config.method.name}: {', '.join(config.new_tasks)}",
@@ -92,6 +94,7 @@ def _row(node: StageNode, is_sealed: IsSealed) -> DryRunRow:
         cached=is_sealed(ArtifactKind.FIT, node.key),
         to_evaluate=_missing(node.evals, is_sealed),
         sequences=len(node.sequences),
+        methods=tuple(dict.fromkeys(tree.sequences[i].method for i in node.sequences)),
     )
 
 

@@ -47,7 +47,7 @@ def test_every_recipe_builds_and_comes_back_from_its_record(recipe: str) -> None
     assert config.recipe == recipe
     assert config.name == f"{recipe}-{config.hash[:8]}"
     assert from_record(config) == config
-    for method in config.methods:
+    for _, method in config.methods:
         assert all(method.shape(order) for order in config.orders)
 
 
@@ -87,7 +87,7 @@ def test_overrides_reach_their_places(tmp_path: Path) -> None:
     assert isinstance(config.method, HadConfig)
     assert (config.method.weight, config.method.loss.k) == (5.0, 0.7)
     assert (config.net.norm.value, config.train.lr, config.seeds) == ("sync", 0.5, (3, 4))
-    assert config.methods == (NaiveConfig(), config.method)
+    assert config.methods == (("naive", NaiveConfig()), ("had", config.method))
     assert (config.slicing.slices, config.slicing.val_fraction) == (4, 0.0)
     assert config.cluster.device is Device.CUDA
     assert config.store.root == "s3://bucket/path"
