@@ -33,7 +33,7 @@ def check_sizes(config: RunConfig) -> None:
     from had_core.data.slices import Slicing, check_batches
 
     slicing = Slicing(training_images(config.dataset), config.slicing)
-    for method in config.methods:
+    for _, method in config.methods:
         # Orders are permutations: their stages see other tasks on slices of the same sizes.
         for shape in method.shape(config.orders[0]):
             check_batches(slicing.count_of(shape.views), config.train, config.cluster.workers)
