@@ -64,18 +64,18 @@ def run(config: RunConfig, display: Display) -> RunResult:
     tree = PrefixTree.of(sequences_of(config, fingerprints_of(dataset.manifest)))
     if survey(tree, store, config.name).open:
         check_place(config)
-    _record(store, config)
+    record(store, config)
     tree_result, results = execute(config, store, dataset, tree, display)
     if tree_result.interrupted:
         raise KeyboardInterrupt
     return RunResult(
         name=config.name,
         recipe=config.recipe,
-        metrics=metrics_of(_tasks(config, dataset)),
+        metrics=metrics_of(tasks_of(config, dataset)),
         sequences=results,
         store=store.uri,
         reference=config.reference_label,
-        tracking_uri=_location(config, store).shown if config.tracking.enabled else None,
+        tracking_uri=location(config, store).shown if config.tracking.enabled else None,
         stages_trained=sum(outcome.trained for outcome in tree_result.outcomes.values()),
         stages_reused=len(tree_result.reused),
         failures=_failures(tree, tree_result),
@@ -97,7 +97,7 @@ def execute(
     config: RunConfig, store: Store, dataset: ShardDataset, tree: PrefixTree, display: Display
 ) -> tuple[TreeResult, tuple[SequenceResult, ...]]:
     """Run a tree under a configuration's name, journalled and tracked."""
-    with _tracking(config, store, display):
+    with tracking(config, store, display):
         return _execute(config, store, dataset, tree, display)
 
 
@@ -116,7 +116,7 @@ def _execute(
         display.event(event)
 
     def results(reused: frozenset[str]) -> tuple[SequenceResult, ...]:
-        by_name = {task.name: task for task in _tasks(config, dataset)}
+        by_name = {task.name: task for task in tasks_of(config, dataset)}
         reference = None
         if config.reference_label is not None:
             reference = Reference(config.reference_label, constant_row(dataset, store))
@@ -148,7 +148,7 @@ def _end_of(ended: TreeResult) -> End:
 
 
 @contextmanager
-def _tracking(config: RunConfig, store: Store, display: Display) -> Iterator[None]:
+def tracking(config: RunConfig, store: Store, display: Display) -> Iterator[None]:
     """The MLflow writer beside the run; MLflow's troubles become a note, never an error."""
     if not config.tracking.enabled:
         yield
@@ -156,7 +156,7 @@ def _tracking(config: RunConfig, store: Store, display: Display) -> Iterator[Non
     writer = TrackingWriter(
         store.uri,
         config.name,
-        _location(config, store),
+        location(config, store),
         pictures=lambda key, file: read_file(store, ArtifactKind.EVAL, key, file),
     )
     with writer:
@@ -168,11 +168,11 @@ def _tracking(config: RunConfig, store: Store, display: Display) -> Iterator[Non
         )
 
 
-def _location(config: RunConfig, store: Store) -> TrackingLocation:
+def location(config: RunConfig, store: Store) -> TrackingLocation:
     return TrackingLocation.of(store.uri, config.tracking.uri)
 
 
-def _record(store: Store, config: RunConfig) -> None:
+def record(store: Store, config: RunConfig) -> None:
     """Give the name to these settings; the same settings may come again, from anywhere."""
     known = store.runs.read(config.name)
     if known is not None and RunConfig.from_json(known.config).hash == config.hash:
@@ -180,7 +180,7 @@ def _record(store: Store, config: RunConfig) -> None:
     store.runs.create(config.name, config.to_json())
 
 
-def _tasks(config: RunConfig, dataset: ShardDataset) -> tuple[DenseTask, ...]:
+def tasks_of(config: RunConfig, dataset: ShardDataset) -> tuple[DenseTask, ...]:
     return tuple(task for task in dataset.manifest.tasks if task.name in config.tasks)
 
 
