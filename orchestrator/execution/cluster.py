@@ -12,8 +12,8 @@ import importlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,75 +24,14 @@ from orchestrator.execution.environment import (
     file_of,
     private_environment,
 )
+from orchestrator.execution.placement import ClusterSettings, placed
 from orchestrator.execution.scratch import scratch_folder
+
+__all__ = ["Cluster", "ClusterSettings", "connect", "placed", "usable_cpus"]
 
 _log = logging.getLogger(__name__)
 _LOOPBACK = "127.0.0.1"
 _OBJECT_STORE_BYTES = 100 * 2**20  # weights travel through the store, not through Ray
-
-
-@dataclass(frozen=True)
-class ClusterSettings:
-    """Where lanes run.
-
-    Attributes:
-        address: ``host:port`` of a running cluster; None starts a private one on this machine.
-        cpus: CPUs that a private cluster offers; None for all of this machine.
-        gpus: GPUs that a private cluster offers; None for all of this machine.
-        lanes: Ray Train runs side by side; each executes one stage at a time.
-        workers: ranks of a lane; they split every global batch.
-        threads: CPUs and torch threads of one worker; None shares out what there is.
-        gpu: whether each worker holds a GPU.
-    """
-
-    address: str | None = None
-    cpus: int | None = None
-    gpus: int | None = None
-    lanes: int = 1
-    workers: int = 1
-    threads: int | None = None
-    gpu: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("lanes", "workers", "threads", "cpus"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise BadInput(f"cluster.{name}={value} is not allowed: 1 or more")
-
-
-def placed(settings: ClusterSettings, nodes: Sequence[Mapping[str, float]]) -> ClusterSettings:
-    """The settings with ``threads`` decided, once it is certain that everything has its place.
-
-    Args:
-        nodes: resources of every node, e.g. ``[{"CPU": 2.0}]``.
-
-    Raises:
-        BadInput: the cluster could never place it, and would wait for ever; names what is wanted
-            and what there is.
-    """
-    workers = settings.lanes * settings.workers
-    cpus = sum(node.get("CPU", 0.0) for node in nodes)
-    threads = settings.threads or next(
-        (t for t in range(int(cpus // workers), 1, -1) if _room(nodes, t) >= workers), 1
-    )
-    what = f"cluster.lanes={settings.lanes} x cluster.workers={settings.workers}"
-    with_threads = f"{what} x cluster.threads={threads}"
-    if workers * threads > cpus:
-        raise BadInput(f"{with_threads} wants {workers * threads} CPUs, there are {cpus:g}")
-    if _room(nodes, threads) < workers:
-        raise BadInput(
-            f"{with_threads} wants {workers} workers, the nodes have room for "
-            f"{_room(nodes, threads)} of {threads} CPUs each"
-        )
-    gpus = sum(node.get("GPU", 0.0) for node in nodes)
-    if settings.gpu and workers > gpus:
-        raise BadInput(f"{what} wants {workers} GPUs, there are {gpus:g}")
-    return replace(settings, threads=threads)
-
-
-def _room(nodes: Sequence[Mapping[str, float]], threads: int) -> int:
-    """Workers that fit: a worker's CPUs are on one node."""
-    return sum(int(node.get("CPU", 0.0) // threads) for node in nodes)
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass, field
-from pathlib import Path
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from had_core.errors import BadInput
-from orchestrator.execution.cluster import Cluster, ClusterSettings, connect, usable_cpus
-from orchestrator.execution.messages import Event, StageWork
-from orchestrator.execution.provenance import commit
-from orchestrator.execution.queue import LocalQueue
-from orchestrator.execution.watch import Backlog, LanesFailed, OnEvent, TreeResult, Watch
+from orchestrator.execution.cluster import Cluster, connect
+from orchestrator.execution.messages import Outcome, StageWork, Status
+from orchestrator.execution.placement import Placement
+from orchestrator.execution.session import Session, engine_session, inline_session
+from orchestrator.execution.watch import LanesFailed, OnEvent
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.tree import PrefixTree, StageNode
 from orchestrator.tracking.events import sequence_id
@@ -27,6 +27,7 @@ __all__ = [
     "LanesFailed",
     "Placement",
     "TreeResult",
+    "follow",
     "run_on_cluster",
     "run_tree",
     "survey",
@@ -34,28 +35,39 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where a run's stages execute.
+class Backlog:
+    """A tree against a store.
 
     Attributes:
-        dataset: folder of the data set, on every node.
-        cluster: lanes, workers, threads.
-        inline: in this process instead of on Ray; one lane, one worker.
-        device: ``cpu`` or ``cuda``.
+        works: every stage of the tree, parents before children.
+        sealed: keys of those that are complete in the store.
     """
 
-    dataset: Path
-    cluster: ClusterSettings = field(default_factory=ClusterSettings)
-    inline: bool = False
-    device: str = "cpu"
+    works: tuple[StageWork, ...]
+    sealed: frozenset[str]
 
-    def __post_init__(self) -> None:
-        ranks = self.cluster.lanes * self.cluster.workers
-        if self.inline and ranks > 1:
-            raise BadInput(
-                f"cluster.lanes={self.cluster.lanes} x cluster.workers={self.cluster.workers} is "
-                "not allowed inline: 1 x 1"
-            )
+    @property
+    def open(self) -> tuple[StageWork, ...]:
+        return tuple(work for work in self.works if work.key not in self.sealed)
+
+
+@dataclass(frozen=True)
+class TreeResult:
+    """How a run over a tree ended.
+
+    Attributes:
+        outcomes: of every stage that was open when it began, by key.
+        reused: keys that the store held complete from the start.
+        interrupted: whether someone pressed Ctrl-C; what was not sealed is CANCELLED or missing.
+    """
+
+    outcomes: Mapping[str, Outcome]
+    reused: frozenset[str]
+    interrupted: bool = False
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        return tuple(o for o in self.outcomes.values() if o.status is Status.FAILED)
 
 
 def survey(tree: PrefixTree, store: Store, run: str, label: str = "") -> Backlog:
@@ -94,17 +106,21 @@ def run_tree(
     backlog = survey(tree, store, run)
     if not backlog.open:
         return TreeResult({}, backlog.sealed)
-    if not placement.inline:
-        with connect(placement.cluster, f"{store.uri}/scratch/ray") as cluster:
-            return run_on_cluster(
-                tree, store, run, placement, cluster, on_event=on_event, journal=journal
-            )
-    from orchestrator.execution.inline import InlineLane
+    with _session_at(placement, store) as session:
+        return follow(session, backlog, run, on_event=on_event, journal=journal)
 
-    queue = LocalQueue()
-    make = _runner_factory(store, placement, placement.cluster.threads or usable_cpus())
-    watch = Watch(backlog, run, on_event or _ignore, journal)
-    return watch.drive(queue, [InlineLane("inline", queue, make)])
+
+@contextlib.contextmanager
+def _session_at(placement: Placement, store: Store) -> Iterator[Session]:
+    if placement.inline:
+        with inline_session(store, placement) as session:
+            yield session
+        return
+    with (
+        connect(placement.cluster, f"{store.uri}/scratch/ray") as cluster,
+        engine_session(store, placement, cluster) as session,
+    ):
+        yield session
 
 
 def run_on_cluster(
@@ -123,35 +139,24 @@ def run_on_cluster(
     Args:
         make_runner: what executes stages in the lanes' workers, instead of the real worker.
     """
-    from orchestrator.execution.lane import RayLane
-    from orchestrator.execution.ray_queue import RayQueue
-
     backlog = survey(tree, store, run)
-    watch = Watch(backlog, run, on_event or _ignore, journal)
-    make = make_runner or _runner_factory(store, placement, cluster.settings.threads or 1)
-    queue = RayQueue.start()
-    names = [f"lane-{number}" for number in range(cluster.settings.lanes)]
-    try:
-        return watch.drive(queue, [RayLane(name, queue, make, cluster) for name in names])
-    finally:
-        queue.kill()
+    with engine_session(store, placement, cluster, make_runner=make_runner) as session:
+        return follow(session, backlog, run, on_event=on_event, journal=journal)
 
 
-def _ignore(event: Event) -> None:
-    return None
-
-
-def _runner_factory(store: Store, placement: Placement, threads: int) -> RunnerFactory:
-    from orchestrator.execution.worker import WorkerSettings, open_worker
-
-    settings = WorkerSettings(
-        store=store.uri,
-        dataset=str(placement.dataset.resolve()),
-        threads=threads,
-        device=placement.device,
-        commit=commit(),
-    )
-    return functools.partial(open_worker, settings)
+def follow(
+    session: Session,
+    backlog: Backlog,
+    run: str,
+    *,
+    on_event: OnEvent | None = None,
+    journal: Journal | None = None,
+) -> TreeResult:
+    """Have a backlog executed by a session that has nothing else to do."""
+    wants = session.submit(run, backlog.works, backlog.sealed)
+    session.close()
+    interrupted = session.watch(on_event, journal)
+    return TreeResult(dict(wants.ended), backlog.sealed, interrupted)
 
 
 def _work_of(node: StageNode, tree: PrefixTree, run: str, label: str) -> StageWork:

@@ -1,25 +1,18 @@
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 from stages import RUN, execute, rows, tree_of, weights
 
 from had_core.errors import BadInput
 from had_core.methods import NaiveConfig
 from orchestrator.execution.cluster import ClusterSettings
-from orchestrator.execution.driver import LanesFailed, Placement, run_tree, survey
+from orchestrator.execution.driver import Placement, run_tree, survey
 from orchestrator.execution.messages import (
     FailureKind,
-    Lease,
-    Outcome,
     StageLeased,
     StageProgress,
     Status,
 )
-from orchestrator.execution.queue import LocalQueue
-from orchestrator.execution.watch import Watch
 from orchestrator.store import Store
 from orchestrator.tracking.events import StageFailed
 from orchestrator.tracking.journal import Journal, JournalReader
@@ -143,102 +136,3 @@ def test_ctrl_c_stops_between_epochs_and_the_same_call_goes_on(
     other = Store.open(tmp_path / "other")
     execute(tree, micro_dataset, other)
     assert weights(tree, store) == weights(tree, other)
-
-
-# The watch, without workers ---------------------------------------------------------------------
-
-
-class FakeLane:
-    """Answers for a lane: does what ``script`` says, in its own thread."""
-
-    def __init__(self, name, script):
-        self.name, self.error = name, None
-        self._script = script
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self):
-        self._thread.start()
-
-    def _run(self):
-        try:
-            self._script()
-        except Exception as error:
-            self.error = error
-
-    @property
-    def alive(self):
-        return self._thread.is_alive()
-
-    def join(self, timeout_s=None):
-        self._thread.join(timeout_s)
-
-
-def watch_of(pair, store):
-    return Watch(survey(pair, store, RUN), RUN, lambda event: None, None)
-
-
-def seal_all(queue, name):
-    def script():
-        while hasattr(answer := queue.next(name), "lease"):
-            queue.finish(answer.lease, Outcome(answer.lease.key, Status.SEALED))
-
-    return script
-
-
-def test_a_dead_lane_leaves_its_stage_to_the_others(pair, store):
-    queue = LocalQueue()
-
-    def dies():
-        queue.next("one")
-        raise RuntimeError("controller died")
-
-    def works():
-        time.sleep(0.2)  # so that the other one takes the first stage
-        seal_all(queue, "two")()
-
-    lanes = [FakeLane("one", dies), FakeLane("two", works)]
-    result = watch_of(pair, store).drive(queue, lanes)
-    assert {o.status for o in result.outcomes.values()} == {Status.SEALED}
-    assert result.outcomes[pair.roots[0].key].attempts == 2
-
-
-def test_without_any_lane_there_is_an_error_and_no_hang(pair, store):
-    def dies():
-        raise RuntimeError("cannot start its workers")
-
-    with pytest.raises(LanesFailed, match="cannot start its workers"):
-        watch_of(pair, store).drive(LocalQueue(), [FakeLane("one", dies)])
-
-
-def test_a_restarted_queue_hears_everything_again(pair, store):
-    """The actor died: its state is gone, its lanes go on asking."""
-
-    class Restarting:
-        def __init__(self):
-            self.inner, self.old = LocalQueue(), None
-
-        def __getattr__(self, name):
-            return getattr(self.inner, name)
-
-    queue = Restarting()
-    ready = threading.Event()
-
-    def script():
-        first = queue.next("one")
-        ready.set()
-        while queue.old is None:
-            time.sleep(0.01)
-        lease: Lease = first.lease
-        assert not queue.finish(lease, Outcome(lease.key, Status.SEALED))  # nobody knows it
-        seal_all(queue, "one")()
-
-    def restart():
-        ready.wait(10)
-        time.sleep(0.2)
-        queue.inner, queue.old = LocalQueue(), queue.inner
-
-    thread = threading.Thread(target=restart)
-    thread.start()
-    result = watch_of(pair, store).drive(queue, [FakeLane("one", script)])
-    thread.join()
-    assert set(result.outcomes) == {node.key for node in pair}
