@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +23,16 @@ from had_core.errors import BadInput, HadError
 from had_core.fit_config import FitConfig
 from had_core.methods.base import MethodConfig
 from orchestrator.app.datasets import fingerprints_of, open_dataset
+from orchestrator.app.preflight import check_before_writing, check_place
 from orchestrator.app.run import execute
 from orchestrator.app.stages import KnownStage, find_stage, tree_of
-from orchestrator.config import ClusterConfig, DatasetConfig, RunConfig, apply_overrides
+from orchestrator.config import (
+    ClusterConfig,
+    DatasetConfig,
+    RunConfig,
+    TrackingConfig,
+    apply_overrides,
+)
 from orchestrator.display.results import RerunResult, metrics_of
 from orchestrator.execution import formats
 from orchestrator.plan.artifacts import ArtifactKind
@@ -119,6 +126,7 @@ def _apply(known: KnownStage, store: Store, overrides: Sequence[str]) -> _Wanted
         config,
         cluster=decode(ClusterConfig, raw["cluster"], at="cluster"),
         dataset=decode(DatasetConfig, raw["dataset"], at="dataset"),
+        tracking=decode(TrackingConfig, raw["tracking"], at="tracking"),
     )
     changed = replace(
         fit,
@@ -180,18 +188,18 @@ def _verify(
 
     fit = known.fit
     tree = tree_of(fit, fit.config.method.name, fingerprints_of(dataset.manifest))
+    sealed = store.load(ArtifactKind.FIT, fit.key)
+    if sealed is None:
+        raise BadInput(f"stage {fit.key[:12]} is damaged: had run trains it again")
     with _store_with_parent(fit, store) as aside:
         untracked = replace(config.tracking, enabled=False)
         alone = replace(_alone(config, fit.config), tracking=untracked)
         _train(alone, aside, dataset, tree, display)
         again = aside.load(ArtifactKind.FIT, fit.key)
-        sealed = store.load(ArtifactKind.FIT, fit.key)
-        if again is None or sealed is None:
+        if again is None:
             raise RerunFailed(f"stage {fit.key[:12]} could not be trained again")
         left, right = (from_bytes(one.read(formats.NET))[0] for one in (sealed, again))
         difference = first_difference(left, right)
-        mine = NumericsClass.from_json(again.manifest["numerics"])
-        theirs = NumericsClass.from_json(sealed.manifest["numerics"])
         return RerunResult(
             key=fit.key,
             new_key=fit.key,
@@ -202,10 +210,18 @@ def _verify(
             reproduced=difference is None,
             first_difference=difference[0] if difference else None,
             difference=difference[1] if difference else None,
-            same_numerics=not mine.differences(theirs),
+            same_numerics=_same_class(again.manifest, sealed.manifest),
             steps_run=int(again.manifest["steps"]),
             sealed_row=_row(tree, store),
         )
+
+
+def _same_class(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether both were trained in one numerics class from the first epoch to the last."""
+    if theirs.get("mixed_numerics", False):
+        return False
+    left, right = (NumericsClass.from_json(manifest["numerics"]) for manifest in (mine, theirs))
+    return not left.differences(right)
 
 
 @contextmanager
@@ -249,6 +265,8 @@ def _branch(
         )
     tree = tree_of(fit, fit.config.method.name, fingerprints_of(dataset.manifest))
     named = replace(_alone(config, fit.config), name=f"rerun-{fit.key[:12]}")
+    check_before_writing(named)
+    check_place(named)
     store.runs.create(named.name, named.to_json())
     _train(named, store, dataset, tree, display)
     return RerunResult(

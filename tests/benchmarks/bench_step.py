@@ -6,7 +6,8 @@ ResNet-18, batch 4, 288x384, 2 threads; old tasks semantic (13 classes) and dept
 Our steps are made by ``had_core.stage.prepare``, as in a run; the plain step is
 ``reference_step.py``. Rounds are interleaved in one process, so that a busy machine slows all
 alike, and ratios are medians over rounds of (our step + its share of filling the cache) / plain
-step. Peak memory is anonymous memory (the cache is a mapped file), each step in its own process.
+step. The ratio of processor time stands beside it: other programs hardly move it. Peak memory is
+anonymous memory (the cache is a mapped file), each step in its own process.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning is slow on a busy machine
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout, installed or not
@@ -36,33 +37,58 @@ FLOAT32_TARGET, BF16_TARGET = 0.65, 0.40
 L_NEW_TOLERANCE, HAD_TOLERANCE = 1e-5, 1e-4
 
 
+class Cost(NamedTuple):
+    """Wall time, and processor time of all threads, in seconds."""
+
+    wall: float
+    processor: float
+
+
+def timed(work: Callable[[], object]) -> Cost:
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return Cost(time.perf_counter() - wall, time.process_time() - processor)
+
+
 def measure(problem: Problem, rounds: int) -> dict[str, Any]:
-    """Terms of the first step and seconds of ``rounds`` interleaved steps, for every step."""
+    """Terms of the first step and cost of ``rounds`` interleaved steps, for every step."""
     steps: dict[str, Step] = {name: problem.step(name) for name in (REFERENCE, *OURS)}
     values = {name: dict(step()) for name, step in steps.items()}  # also warms every kernel up
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    fill: dict[str, list[float]] = {name: [] for name in OURS if name.endswith("cached")}
+    fills = {
+        name: step.fill
+        for name, step in steps.items()
+        if name.endswith("cached") and isinstance(step, OurStep)
+    }
+    for fill in fills.values():
+        fill()
+    cost: dict[str, list[Cost]] = {name: [] for name in steps}
+    filling: dict[str, list[Cost]] = {name: [] for name in fills}
     for _ in range(rounds):
         for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            seconds[name].append(time.perf_counter() - started)
-            if name in fill and isinstance(step, OurStep):
-                fill[name].append(step.fill_seconds())
-    return {"values": values, "seconds": seconds, "fill_seconds": fill}
+            cost[name].append(timed(step))
+            if name in fills:
+                filling[name].append(timed(fills[name]))
+    return {"values": values, "cost": cost, "filling": filling}
 
 
 def summarise(measured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Medians, ratios to the reference (filling included) and gaps of the values, per step."""
-    expected, baseline = measured["values"][REFERENCE], measured["seconds"][REFERENCE]
+    expected, baseline = measured["values"][REFERENCE], measured["cost"][REFERENCE]
     rows: dict[str, dict[str, Any]] = {}
-    for name, seconds in measured["seconds"].items():
-        fill = measured["fill_seconds"].get(name, [0.0] * len(seconds))
-        whole = [step + filling / EPOCHS for step, filling in zip(seconds, fill, strict=True)]
+    for name, cost in measured["cost"].items():
+        filling = measured["filling"].get(name, [Cost(0.0, 0.0)] * len(cost))
+        whole = [
+            Cost(*(own + share / EPOCHS for own, share in zip(step, fill, strict=True)))
+            for step, fill in zip(cost, filling, strict=True)
+        ]
+        pairs = list(zip(whole, baseline, strict=True))
         rows[name] = {
-            "seconds": statistics.median(whole),
-            "of_which_filling": statistics.median(fill) / EPOCHS,
-            "ratio": statistics.median(w / b for w, b in zip(whole, baseline, strict=True)),
+            "seconds": statistics.median(step.wall for step in whole),
+            "of_which_filling": statistics.median(fill.wall for fill in filling) / EPOCHS,
+            "ratio": statistics.median(step.wall / plain.wall for step, plain in pairs),
+            "processor_ratio": statistics.median(
+                step.processor / plain.processor for step, plain in pairs
+            ),
             "gap_L_new": relative_gap(measured["values"][name], expected, ("new/",)),
             "gap_HAD": relative_gap(measured["values"][name], expected, ("db/", "sg/")),
         }
@@ -121,11 +147,15 @@ def judge(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, bool | None]:
 def table(
     rows: Mapping[str, Mapping[str, Any]], reached: Mapping[str, bool | None]
 ) -> Iterator[str]:
-    yield f"{'step':<16}{'seconds':>9}{'ratio':>8}{'gap L_new':>11}{'gap HAD':>10}{'peak MiB':>10}"
+    yield (
+        f"{'step':<16}{'seconds':>9}{'ratio':>8}{'cpu ratio':>11}{'gap L_new':>11}{'gap HAD':>10}"
+        f"{'peak MiB':>10}"
+    )
     for name, row in rows.items():
         peak = "?" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
         gaps = f"{row['gap_L_new']:>11.1e}{row['gap_HAD']:>10.1e}"
-        yield f"{name:<16}{row['seconds']:>9.3f}{row['ratio']:>8.3f}{gaps}{peak:>10}"
+        times = f"{row['seconds']:>9.3f}{row['ratio']:>8.3f}{row['processor_ratio']:>11.3f}"
+        yield f"{name:<16}{times}{gaps}{peak:>10}"
     for target, ok in reached.items():
         yield f"{target}: {'reached' if ok else 'unknown here' if ok is None else 'NOT REACHED'}"
 
@@ -135,6 +165,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--variant", choices=[v.value for v in Variant], default="paper")
+    parser.add_argument("--no-memory", action="store_true", help="times and values alone")
     parser.add_argument("--smoke", action="store_true", help="a small problem, one round")
     parser.add_argument("--peak-memory-of", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -154,7 +185,7 @@ def main() -> int:
     rows = summarise(measured)
     again = ["--variant", options.variant, *(["--smoke"] if options.smoke else [])]
     for name, row in rows.items():
-        row["peak_mib"] = peak_memory_apart(name, again)
+        row["peak_mib"] = None if options.no_memory else peak_memory_apart(name, again)
     reached = judge(rows)
     print("\n".join(table(rows, reached)))
     if options.json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -139,14 +138,9 @@ class OurStep:
         net = self.trainer.stage.net.frozen_copy()
         return LiveTeacher(net, [task.name for task in OLD], self._precision)
 
-    def fill_seconds(self) -> float:
-        """What filling a cache with this batch takes."""
-        live = self._live
-        started = time.perf_counter()
-        cache = CachedTeacher(live, self._source, Solo(), TeacherCache.FLOAT32, None)
-        seconds = time.perf_counter() - started
-        cache.close()
-        return seconds
+    def fill(self) -> None:
+        """Fill a cache with this batch."""
+        CachedTeacher(self._live, self._source, Solo(), TeacherCache.FLOAT32, None).close()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,6 +65,7 @@ def ran(tiny, tmp_path_factory):
     return SimpleNamespace(store=store, config=config, result=result)
 
 
-def below(folder: Path) -> Sequence[str]:
-    """Every file below a folder, relative; empty where there is no folder."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+@pytest.fixture(scope="session")
+def files_below():
+    """Every file below a folder."""
+    return lambda folder: sorted(str(p) for p in Path(folder).rglob("*") if p.is_file())
