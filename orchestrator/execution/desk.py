@@ -78,6 +78,7 @@ class Desk:
         self._provenance = provenance
         self._partial = store.partial(stage.key)
         self._before: tuple[Attempt, ...] = ()
+        self._numerics: tuple[Mapping[str, Any], ...] = ()  # different ones of all executions
         self._epoch, self._steps = 0, 0  # finished before this execution
         self._history: tuple[EpochRecord, ...] = ()
         self._owned = False  # trained here, or its training here was never brought to an end
@@ -122,6 +123,7 @@ class Desk:
         try:
             progress = FitProgress.from_bytes(raw)
             self._before = tuple(Attempt(**entry) for entry in meta["attempts"])
+            self._numerics = tuple(meta["numerics"])
         except (CorruptArtifact, KeyError, TypeError) as error:
             _log.warning("partial of stage %s is not used: %s", self.stage.key[:12], error)
             return None
@@ -154,7 +156,8 @@ class Desk:
     def save_epoch(self, record: EpochRecord, progress: Callable[[], FitProgress]) -> None:
         """Make an epoch durable before the next one begins."""
         attempts = [asdict(attempt) for attempt in self._attempts(record.steps)]
-        self._partial.write(progress().to_bytes(), {"attempts": attempts})
+        meta = {"attempts": attempts, "numerics": list(self._all_numerics())}
+        self._partial.write(progress().to_bytes(), meta)
         self._append(self._ended(record))
 
     def _ended(self, record: EpochRecord) -> EpochEnded:
@@ -174,6 +177,12 @@ class Desk:
     def _attempts(self, steps_so_far: int) -> tuple[Attempt, ...]:
         mine = Attempt(self.attempt, self._epoch + 1, steps_so_far - self._steps)
         return (*self._before, mine) if mine.steps else self._before
+
+    def _all_numerics(self) -> tuple[Mapping[str, Any], ...]:
+        """How it was computed: more than one entry where a resume changed that half-way."""
+        train = self.stage.fit.config.train
+        mine = {**self._provenance["numerics"], "teacher_cache": train.teacher_cache.value}
+        return self._numerics if mine in self._numerics else (*self._numerics, mine)
 
     # After --------------------------------------------------------------------------------------
 
@@ -198,6 +207,7 @@ class Desk:
             "attempts": [asdict(attempt) for attempt in self._attempts(steps)],
             "steps": steps,
             "seconds": sum(record.seconds for record in result.history),
+            "mixed_numerics": len(self._all_numerics()) > 1,
             **self._provenance,
         }
         files = {formats.NET: net, formats.HISTORY: history}

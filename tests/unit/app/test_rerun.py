@@ -68,6 +68,15 @@ def test_a_stage_that_comes_out_otherwise_is_told_by_tensor(ran, store, again):
     assert (kept[name] == tensors[name]).all(), "the sealed stage was replaced"
 
 
+def test_a_stage_of_mixed_numerics_need_not_come_out_bit_for_bit(ran, store, again):
+    stage = stages_of(ran, "had")[1]
+    sealed = store.load(FIT, stage.key)
+    files = {file.name: sealed.read(file.name) for file in sealed.files}
+    shutil.rmtree(f"{store.uri}/fit/{stage.key[:2]}/{stage.key}")
+    store.seal(FIT, stage.key, files, {**sealed.manifest, "mixed_numerics": True})
+    assert again(stage.key).same_numerics is False
+
+
 def test_an_override_makes_a_new_stage_beside_the_old_one(ran, store, again):
     stage, before = stages_of(ran, "had")[1], seals(store)
     result = again(stage.key, "method.lambda=10")

@@ -12,10 +12,12 @@ from had_core.errors import BadInput, NonFiniteLoss
 from had_core.evaluation import evaluate
 from had_core.methods import HadConfig, NaiveConfig
 from had_core.sequence import run_sequence
+from had_core.stage import Runtime
 from had_core.tensors import from_bytes, to_bytes
 from orchestrator.execution import formats
 from orchestrator.execution.driver import survey
 from orchestrator.execution.messages import FailureKind, Lease, Status
+from orchestrator.execution.worker import StageWorker, WorkerSettings
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.specs import FitSpec
 from orchestrator.store import Store
@@ -193,6 +195,31 @@ def test_a_cancelled_fit_keeps_its_epochs(micro_dataset, store):
     assert outcome.status is Status.CANCELLED
     assert len(journal(store, EpochEnded)) == 1
     assert run_one(work, micro_dataset, store).steps_run == 6
+
+
+@pytest.mark.parametrize(
+    ("changed", "mixed"), [({}, False), ({"threads": 2}, True), ({"cache": "off"}, True)]
+)
+def test_a_fit_resumed_with_other_numerics_says_so(
+    pair, finished, micro_dataset, store, tmp_path, changed, mixed
+):
+    """Threads and a live teacher are not in the key: the resume is right, its bits differ."""
+    store = copy_of(finished, tmp_path)
+    work = survey(pair, store, RUN).works[-1]
+    shutil.rmtree(f"{store.uri}/fit/{work.key[:2]}/{work.key}")
+    stopped = run_one(work, micro_dataset, store, tell=lambda progress: progress.epoch < 1)
+    assert stopped.status is Status.CANCELLED
+    if "cache" in changed:
+        spec = json.loads(json.dumps(work.spec))
+        spec["fit"]["config"]["train"]["teacher_cache"] = changed["cache"]
+        work = replace(work, spec=spec)
+    settings = WorkerSettings(store.uri, str(micro_dataset.path), changed.get("threads", 1))
+    worker = StageWorker(settings, micro_dataset, store, Runtime())
+    ended = worker.run(Lease(work.key, "lane", 2), work, lambda progress: True)
+    assert (ended.status, ended.steps_run) == (Status.SEALED, 3)
+    manifest = store.manifest(ArtifactKind.FIT, work.key)
+    assert manifest["mixed_numerics"] is mixed
+    assert finished.manifest(ArtifactKind.FIT, work.key)["mixed_numerics"] is False
 
 
 def test_a_partial_that_cannot_be_read_means_from_the_start(micro_dataset, store):
