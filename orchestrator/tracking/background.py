@@ -27,7 +27,7 @@ from orchestrator.tracking.journal import JournalReader, journal_folder, journal
 from orchestrator.tracking.location import TrackingLocation, redact
 from orchestrator.tracking.locks import WriterLock
 from orchestrator.tracking.mlflow_writer import DrainReport, MlflowWriter, PictureSource
-from orchestrator.tracking.store_pictures import StorePictures
+from orchestrator.tracking.store_sources import StoreFiles, StorePictures
 
 _log = logging.getLogger(__name__)
 _EVERY = 1.0
@@ -154,7 +154,11 @@ class TrackingWriter:
             if self._writer is None:
                 reader = JournalReader.open(self._root, self._run)
                 self._writer = MlflowWriter(
-                    reader, self._run, self._location, pictures=self._pictures
+                    reader,
+                    self._run,
+                    self._location,
+                    pictures=self._pictures,
+                    files=StoreFiles(self._root),
                 )
             self._writer.drain()
             if not self._tidied:
@@ -218,7 +222,8 @@ def sync(
                 reports.append(SyncReport(run, None, "another process is writing it"))
                 continue
             reader = JournalReader(journal_folder(store_root, run))
-            drain = MlflowWriter(reader, run, location, pictures=pictures).drain()
+            files = StoreFiles(store_root)
+            drain = MlflowWriter(reader, run, location, pictures=pictures, files=files).drain()
             mark_synced(store_root, run, location.shown)
             reports.append(SyncReport(run, drain))
     return reports

@@ -231,11 +231,19 @@ class JournalReader:
                 self._seen.add(name)
         return sorted(entries, key=lambda entry: entry.place)
 
+    def read(self, names: Iterable[str]) -> list[Entry]:
+        """Entries of segments that were given out before."""
+        return [entry for name in sorted(names) for entry in self._read(name)]
+
     def events(self) -> list[Event]:
         """Every event so far, in order; forgets what ``poll`` has given out."""
+        self.rewind()
+        return [entry.event for entry in self.poll()]
+
+    def rewind(self) -> None:
+        """Let the next ``poll`` begin anew."""
         self._seen.clear()
         self.damaged.clear()
-        return [entry.event for entry in self.poll()]
 
     def _read(self, name: str) -> Iterable[Entry]:
         try:

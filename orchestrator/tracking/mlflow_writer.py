@@ -13,6 +13,7 @@ forgotten and read again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import tempfile
@@ -27,8 +28,8 @@ from orchestrator.tracking.fold import Fold
 from orchestrator.tracking.journal import JournalReader, journal_id
 from orchestrator.tracking.location import TrackingLocation
 from orchestrator.tracking.models import ensure_model
-from orchestrator.tracking.records import Point, RunRecord
-from orchestrator.tracking.runs import KnownRun, RunIndex, ensure_experiment
+from orchestrator.tracking.records import FileRef, Point, RunRecord
+from orchestrator.tracking.runs import KnownRun, RunIndex, RunsLost, ensure_experiment
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -39,6 +40,8 @@ _log = logging.getLogger(__name__)
 
 PictureSource = Callable[[str, str], bytes | None]
 """(evaluation key, file name) -> PNG bytes, None if the store has them no more."""
+FileSource = Callable[[str], bytes | None]
+"""Path in the store -> the file's bytes, None if there is none."""
 
 # MLflow takes 1000 entities a call, of them at most 100 parameters and 100 tags.
 _METRICS_A_CALL = 800
@@ -70,6 +73,7 @@ class MlflowWriter:
         run: its name.
         location: where MLflow is; the experiment is the recipe that the journal names.
         pictures: where example pictures are read from.
+        files: where the tables and plots of a sweep are read from.
         client: instead of one made from ``location``.
     """
 
@@ -80,15 +84,19 @@ class MlflowWriter:
         location: TrackingLocation,
         *,
         pictures: PictureSource | None = None,
+        files: FileSource | None = None,
         client: MlflowClient | None = None,
     ) -> None:
         self._reader = reader
+        self._run = run
         self._location = location
         self._pictures = pictures or (lambda key, file: None)
+        self._files = files or (lambda path: None)
         self._client = client
         self._journal = journal_id(reader.folder)
-        self._fold = Fold(self._journal, run)
+        self._fold = Fold(self._journal, run, reader.read)
         self._index: RunIndex | None = None
+        self._runs = 0  # that MLflow held after the last drain
 
     def drain(self) -> DrainReport:
         """Write what is new; raises whatever MLflow raises, and may then be called again."""
@@ -99,10 +107,16 @@ class MlflowWriter:
             records = self._fold.changed()
             if records and self._fold.recipe is not None:
                 index = self._connect(self._fold.recipe)
-                written = sum(self._write(index, record) for record in records)
-        except BaseException:
+                for record in records:
+                    written += self._write(index, record)
+                self._runs = len(index)
+        except BaseException as error:
             self._index = None
             self._fold.touch()
+            if isinstance(error, RunsLost):  # what was forgotten as done has to come again
+                self._runs = 0
+                self._reader.rewind()
+                self._fold = Fold(self._journal, self._run, self._reader.read)
             raise
         return DrainReport(len(entries), written, tuple(self._reader.damaged))
 
@@ -111,32 +125,46 @@ class MlflowWriter:
             self._client = self._location.client()
         if self._index is None:
             experiment = ensure_experiment(self._client, recipe, self._location)
-            self._index = RunIndex(self._client, experiment, self._journal)
+            index = RunIndex(self._client, experiment, self._journal)
+            if len(index) < self._runs:
+                raise RunsLost(f"MLflow has {len(index)} of {self._runs} runs that were written")
+            self._index = index
         return self._index
 
     def _write(self, index: RunIndex, record: RunRecord) -> bool:
         """Bring one run to its record; whether anything had to be done."""
-        assert self._client is not None
         known = index.find(record.uid)
-        if known is not None and (known.deleted or known.shows(record)):
-            return False
+        changed = False
+        if known is None or not known.shows(record):
+            known, changed = self._bring(index, record, known)
+        if known.shows(record):
+            known.rest()
+            self._fold.settle(record.uid)
+        return changed
+
+    def _bring(
+        self, index: RunIndex, record: RunRecord, known: KnownRun | None
+    ) -> tuple[KnownRun, bool]:
+        assert self._client is not None
         made = known is None
         if known is None:
             known = index.create(record)
+        index.wake(known)
         resolved = self._link(self._client, index, record, known)
         shown = self._log_artifacts(self._client, record, known)
         tags = dict(record.tags)
         if record.reused and record.source_key and (full := index.full(record.source_key)):
             tags["had.reused_from"] = full.run_id
         if record.model is not None and not known.model_id:
-            tags["had.model_id"] = ensure_model(
+            known.model_id = tags["had.model_id"] = ensure_model(
                 self._client, index.experiment_id, known.run_id, record.model, fresh=known.fresh
             )
         if record.ended and resolved:
             tags["had.synced"] = record.digest
         counted = _log_numbers(self._client, record, known, tags)
         ended = _set_status(self._client, record, known)
-        return made or shown or counted or ended
+        known.synced = known.tags.get("had.synced")
+        return known, made or shown or counted or ended
 
     def _link(
         self, client: MlflowClient, index: RunIndex, record: RunRecord, known: KnownRun
@@ -159,19 +187,33 @@ class MlflowWriter:
 
     def _log_artifacts(self, client: MlflowClient, record: RunRecord, known: KnownRun) -> bool:
         files = {path: text.encode() for path, text in record.texts.items()}
-        if record.ended:
+        if record.ended and (pictures := record.pictures) and known.unsent([pictures]):
             files.update(self._picture_files(record))
-        new = {path: data for path, data in files.items() if (path, data) not in known.sent}
-        if not new:
-            return False
-        with tempfile.TemporaryDirectory(prefix="had-tracking-") as folder:
-            for path, data in new.items():
-                target = Path(folder, path)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
-            client.log_artifacts(known.run_id, folder)
-        known.sent.update(new.items())
-        return True
+        sources = known.unsent(record.files)
+        files.update(self._store_files(sources))
+        new = {path: data for path, data in files.items() if known.unsent([_stamp(path, data)])}
+        if new:
+            with tempfile.TemporaryDirectory(prefix="had-tracking-") as folder:
+                for path, data in new.items():
+                    target = Path(folder, path)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(data)
+                client.log_artifacts(known.run_id, folder)
+        known.note(_stamp(path, data) for path, data in new.items())
+        known.note(sources)
+        if record.ended:
+            known.note([record.pictures])
+        return bool(new)
+
+    def _store_files(self, files: Sequence[FileRef]) -> dict[str, bytes]:
+        found = {}
+        for file in files:
+            data = self._files(file.source)
+            if data is None:
+                _log.warning("file %s is not in the store: %s is left out", file.source, file.path)
+            else:
+                found[file.path] = data
+        return found
 
     def _picture_files(self, record: RunRecord) -> dict[str, bytes]:
         files: dict[str, bytes] = {}
@@ -198,7 +240,7 @@ def _log_numbers(
         scores = model_id if prefix and point.key.startswith(prefix) else None
         return Metric(point.key, point.value, point.time_ms, point.step, model_id=scores)
 
-    points = [p for p in record.points if (p, model_id) not in known.sent]
+    points = [point for point, _ in known.unsent([(p, model_id) for p in record.points])]
     params = [Param(k, v) for k, v in record.params.items() if k not in known.params]
     new_tags = [RunTag(k, v) for k, v in tags.items() if known.tags.get(k) != v]
     pairs = zip_longest(_chunks(points, _METRICS_A_CALL), _chunks(params, _PARAMS_A_CALL))
@@ -207,7 +249,7 @@ def _log_numbers(
         last_tags = new_tags if number == len(calls) else []
         if metrics or some_params or last_tags:
             client.log_batch(known.run_id, metrics, some_params, last_tags, synchronous=True)
-    known.sent.update((point, model_id) for point in points)
+    known.note((point, model_id) for point in points)
     known.params = {**known.params, **record.params}
     known.tags.update(tags)
     return bool(points or params or new_tags)
@@ -248,6 +290,10 @@ def _dataset_inputs(dataset: DatasetRef | None) -> list[DatasetInput]:
         )
         for split, fingerprint in dataset.fingerprints.items()
     ]
+
+
+def _stamp(path: str, data: bytes) -> tuple[str, bytes]:
+    return path, hashlib.sha256(data).digest()
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from had_core.canonical import digest
-from orchestrator.tracking.events import DatasetRef, PictureRef
+from orchestrator.tracking.events import DatasetRef, PictureRef, Scalar
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
@@ -24,6 +25,21 @@ class Point:
     step: int
     time_ms: int
     value: float
+
+
+@dataclass(frozen=True, order=True)
+class FileRef:
+    """A file of the store that is copied to a run's artifacts.
+
+    Attributes:
+        path: among the artifacts.
+        source: in the store.
+        time_ms: when it was announced; the same path may be announced again.
+    """
+
+    path: str
+    source: str
+    time_ms: int
 
 
 @dataclass(frozen=True)
@@ -75,12 +91,23 @@ class RunRecord:
     model: ModelRecord | None = None
     source_key: str | None = None
     reused: bool = False
+    files: tuple[FileRef, ...] = ()
 
     @property
     def ended(self) -> bool:
         return self.status != "RUNNING"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Changes whenever anything that MLflow shows changes."""
         return digest(self)[:16]
+
+
+def ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def text(value: Scalar) -> str:
+    """A value as MLflow shows it: short, floats without noise."""
+    shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return shown if len(shown) <= 250 else shown[:247] + "..."

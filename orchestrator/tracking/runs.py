@@ -7,10 +7,10 @@ Every run carries its uid (``had.uid``) and, once complete, the digest of the re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from had_core.errors import HadError
 from orchestrator.tracking.location import TrackingLocation
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking.client import MlflowClient
 
+S = TypeVar("S")
 PAGE = 500
 # Lets the UI open with what belongs to trained models, not to agents and prompts.
 _EXPERIMENT = {"mlflow.experimentKind": "custom_model_development"}
@@ -29,48 +30,69 @@ class TrackingTrouble(HadError):
     """MLflow is reachable, but a person has to do something before runs can be written."""
 
 
-@dataclass
+class RunsLost(HadError):
+    """MLflow holds no longer what was written there: all has to be written again."""
+
+
+@dataclass(slots=True)
 class KnownRun:
     """An MLflow run of this journal and what is known to be in it.
 
     Attributes:
+        synced: digest of the record that it shows in full.
+        resting: shown in full, and tags and params were forgotten; ``wake`` before changing it.
         fresh: made by this process, which has seen every call on it succeed.
         linked: data set and model inputs are logged.
-        sent: points (and whether for the model too) and texts that are surely there.
+        sent: points (and whether for the model too) and artifacts that are surely there.
     """
 
     run_id: str
     status: str
     end_ms: int | None
-    tags: dict[str, str]
-    params: Mapping[str, str]
+    synced: str | None
+    model_id: str | None
+    tags: dict[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
     deleted: bool = False
+    resting: bool = False
     fresh: bool = False
     linked: bool = False
-    sent: set[object] = field(default_factory=set)
+    sent: set[object] | None = None
 
     @classmethod
     def of(cls, run: Run) -> KnownRun:
+        tags = dict(run.data.tags)
         return cls(
             run_id=run.info.run_id,
             status=run.info.status,
             end_ms=run.info.end_time,
-            tags=dict(run.data.tags),
+            synced=tags.get("had.synced"),
+            model_id=tags.get("had.model_id"),
+            tags=tags,
             params=dict(run.data.params),
             deleted=run.info.lifecycle_stage != "active",
         )
 
-    @property
-    def model_id(self) -> str | None:
-        return self.tags.get("had.model_id")
-
     def shows(self, record: RunRecord) -> bool:
         """Whether nothing is left to do for ``record``."""
-        return (
-            self.tags.get("had.synced") == record.digest
-            and self.status == record.status
-            and self.end_ms == record.end_ms
-        )
+        if self.deleted:
+            return True
+        there = self.status == record.status and self.end_ms == record.end_ms
+        return record.ended and there and self.synced == record.digest
+
+    def unsent(self, items: Iterable[S]) -> list[S]:
+        """Those that are not surely there yet."""
+        return [item for item in items if item not in (self.sent or ())]
+
+    def note(self, items: Iterable[object]) -> None:
+        """They are there."""
+        self.sent = self.sent or set()
+        self.sent.update(items)
+
+    def rest(self) -> None:
+        """Forget what is only needed to change the run: there may be tens of thousands."""
+        self.tags, self.params, self.sent = {}, {}, None
+        self.resting, self.fresh, self.linked = True, False, False
 
 
 class RunIndex:
@@ -83,16 +105,36 @@ class RunIndex:
         self._by_uid: dict[str, KnownRun] = {}
         self._full: dict[str, KnownRun] = {}
         for run in self._pages([experiment_id], _tag("had.journal", journal), everything=True):
-            self._keep(run.data.tags.get("had.uid", ""), KnownRun.of(run))
+            known = KnownRun.of(run)
+            self._keep(run.data.tags.get("had.uid", ""), known)
+            if known.synced is not None:
+                known.rest()
+
+    def __len__(self) -> int:
+        return len(self._by_uid)
 
     def find(self, uid: str) -> KnownRun | None:
         return self._by_uid.get(uid)
 
+    def wake(self, known: KnownRun) -> None:
+        """Read a resting run again, so that it can be changed."""
+        if known.resting:
+            data = self._client.get_run(known.run_id).data
+            known.tags, known.params = dict(data.tags), dict(data.params)
+            known.resting = False
+
     def create(self, record: RunRecord) -> KnownRun:
-        """Make the run of ``record``; its parent must be known."""
+        """Make the run of ``record``.
+
+        Raises:
+            RunsLost: its parent, which was written before, is not there.
+        """
         tags = {**record.tags, "had.uid": record.uid, "had.journal": self._journal}
         if record.parent is not None:
-            tags["mlflow.parentRunId"] = self._by_uid[record.parent].run_id
+            parent = self._by_uid.get(record.parent)
+            if parent is None:
+                raise RunsLost(f"MLflow has lost the run '{record.parent}' above '{record.uid}'")
+            tags["mlflow.parentRunId"] = parent.run_id
         run = self._client.create_run(
             self.experiment_id, start_time=record.start_ms, tags=tags, run_name=record.name
         )

@@ -1,4 +1,4 @@
-"""A run's drivers and one sequence: their events in order, and the MLflow run they make."""
+"""One sequence: its events in order, and the MLflow run they make."""
 
 from __future__ import annotations
 
@@ -11,66 +11,48 @@ from orchestrator.tracking.events import (
     End,
     Event,
     Numbers,
-    Rows,
-    RunFinished,
-    RunStarted,
     SequenceFinished,
     SequenceStarted,
+    TrialState,
 )
-from orchestrator.tracking.records import Point, RunRecord, Status
-from orchestrator.tracking.stage_view import ms, stage_name, text
+from orchestrator.tracking.records import Point, RunRecord, Status, ms, text
+from orchestrator.tracking.run_view import STATUS
+from orchestrator.tracking.stage_view import scored_split, stage_name
 
 if TYPE_CHECKING:
+    from orchestrator.tracking.run_view import RunFacts
     from orchestrator.tracking.stage_view import StageView
-
-_STATUS: dict[End, Status] = {
-    End.FINISHED: "FINISHED",
-    End.FAILED: "FAILED",
-    End.KILLED: "KILLED",
-}
+    from orchestrator.tracking.trial_view import TrialView
 
 
-@dataclass(frozen=True)
-class RunFacts:
-    """What holds for the whole run.
+@dataclass(frozen=True, slots=True)
+class SequenceSummary:
+    """The little that is kept of every sequence for what is shown of the whole run.
 
     Attributes:
-        starts: every start of a driver, in order.
-        closed: the end of the last driver, None while one works.
+        began: start of the sequence.
+        time: when ``summary`` first appeared; 0 where there is none yet.
+        stage: key of its last stage.
+        depth: position of that stage, and whether it was trained here.
     """
 
-    journal: str
-    run: str
-    starts: tuple[RunStarted, ...]
-    closed: RunFinished | None
-
-    @classmethod
-    def of(cls, journal: str, run: str, events: Sequence[Event]) -> RunFacts:
-        starts = tuple(e for e in events if isinstance(e, RunStarted))
-        last = events[-1] if events else None
-        return cls(journal, run, starts, last if isinstance(last, RunFinished) else None)
-
-    def at(self, time: float) -> RunStarted | None:
-        """The driver that worked at ``time``, so that a later one rewrites no history."""
-        before = [start for start in self.starts if start.time <= time]
-        return before[-1] if before else next(iter(self.starts), None)
-
-    def tags_at(self, time: float) -> dict[str, str]:
-        start = self.at(time)
-        tags = {"had.run_name": self.run, "had.journal": self.journal}
-        if start is not None:
-            known = {
-                "mlflow.user": start.user,
-                "mlflow.source.git.commit": start.commit,
-                "mlflow.source.name": start.command,
-            }
-            tags.update({name: value for name, value in known.items() if value})
-        return tags
+    name: str
+    method: str
+    began: float
+    summary: Numbers
+    time: float
+    stage: str
+    depth: tuple[int, bool]
 
 
 @dataclass(frozen=True)
 class SequenceView:
-    """Everything the journal says about one sequence; ``stages`` in the order of R's rows."""
+    """Everything the journal says about one sequence.
+
+    Attributes:
+        stages: in the order of R's rows.
+        trial: the trial that wants it, None outside sweeps.
+    """
 
     name: str
     started: SequenceStarted | None
@@ -79,9 +61,16 @@ class SequenceView:
     summary: Numbers
     summary_time: float
     stages: tuple[StageView, ...]
+    trial: TrialView | None
 
     @classmethod
-    def of(cls, name: str, events: Sequence[Event], stages: Sequence[StageView]) -> SequenceView:
+    def of(
+        cls,
+        name: str,
+        events: Sequence[Event],
+        stages: Sequence[StageView],
+        trial: TrialView | None,
+    ) -> SequenceView:
         starts = [e for e in events if isinstance(e, SequenceStarted)]
         last = events[-1] if events else None
         summary, since = _summary(events)
@@ -94,6 +83,7 @@ class SequenceView:
             summary=summary,
             summary_time=since,
             stages=tuple(stages),
+            trial=trial,
         )
 
     def uid(self, facts: RunFacts) -> str:
@@ -109,15 +99,23 @@ class SequenceView:
         if self.started is None:
             return self.name
         start = self.started
-        words = [start.method, ">".join(start.order), f"s{start.seed}", start.label]
+        label = "" if start.label == start.trial else start.label
+        words = [start.method, ">".join(start.order), f"s{start.seed}", label]
         return " ".join(word for word in words if word)
 
     @property
+    def final(self) -> bool:
+        """Whether it ended by itself or with its trial, not only with its run."""
+        return self.end is not None or (self.trial is not None and self.trial.end is not None)
+
+    @property
     def tags(self) -> dict[str, str]:
-        """Repeated on the stages, so that they can be searched for by themselves."""
+        """Repeated on the stages, so that they stay nested under a filter on them."""
+        trial = self.trial.tags if self.trial else {}
         if self.started is None:
-            return {"had.sequence": self.name}
+            return {**trial, "had.sequence": self.name}
         return {
+            **trial,
             "had.sequence": self.name,
             "had.method": self.started.method,
             "had.order": ">".join(self.started.order),
@@ -137,7 +135,7 @@ def sequence_record(facts: RunFacts, view: SequenceView) -> RunRecord:
         "had.kind": "sequence",
         **({"had.message": message} if message else {}),
     }
-    if start is not None and start.config:
+    if start is not None and start.config and facts.root is None:
         texts["config.json"] = json.dumps(start.config, indent=2)
     if table:
         texts["R.json"] = json.dumps({"columns": columns, "data": table})
@@ -146,7 +144,7 @@ def sequence_record(facts: RunFacts, view: SequenceView) -> RunRecord:
     return RunRecord(
         uid=view.uid(facts),
         name=view.title,
-        parent=None,
+        parent=view.trial.uid(facts) if view.trial else facts.root,
         start_ms=ms(view.began),
         status=status,
         end_ms=None if end is None else ms(end),
@@ -158,34 +156,54 @@ def sequence_record(facts: RunFacts, view: SequenceView) -> RunRecord:
     )
 
 
+def summary_of(view: SequenceView) -> SequenceSummary:
+    last = max(view.stages, key=lambda stage: (stage.ref.position, stage.full), default=None)
+    return SequenceSummary(
+        name=view.name,
+        method=view.started.method if view.started else "",
+        began=view.began,
+        summary=view.summary,
+        time=view.summary_time,
+        stage=last.ref.key if last else "",
+        depth=(last.ref.position, last.full) if last else (0, False),
+    )
+
+
 def r_table(stages: Sequence[StageView]) -> tuple[list[str], list[list[str | float | None]]]:
     """R as columns ``stage, <task>/<metric>...`` and one row a stage; None where not learned."""
-    rows = [(stage_name(s.ref), _flat(s.rows)) for s in stages if "test" in s.rows]
+    rows = [(stage_name(stage.ref), row) for stage, row in _r_rows(stages)]
     columns = list(dict.fromkeys(column for _, row in rows for column in row))
     return ["stage", *columns], [[name, *map(row.get, columns)] for name, row in rows]
 
 
-def _flat(rows: Rows) -> dict[str, float | None]:
-    test = rows.get("test", {})
-    return {f"{task}/{metric}": v for task, row in test.items() for metric, v in row.items()}
+def _r_rows(stages: Sequence[StageView]) -> list[tuple[StageView, dict[str, float | None]]]:
+    """Every stage that has a row of R, with ``<task>/<metric>`` -> value."""
+    split = scored_split(stages)
+    return [
+        (stage, {f"{task}/{name}": v for task, row in rows.items() for name, v in row.items()})
+        for stage in stages
+        if (rows := stage.rows.get(split)) is not None
+    ]
 
 
 def _note(view: SequenceView) -> str:
     """The headline metrics of R in Markdown, shown as the run's description."""
+    split = scored_split(view.stages)
     rows = {
         stage_name(stage.ref): {
             f"{task} {metric}": values[metric]
-            for task, values in stage.rows["test"].items()
+            for task, values in stage.rows[split].items()
             for metric in list(values)[:1]
         }
         for stage in view.stages
-        if "test" in stage.rows
+        if split in stage.rows
     }
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     lines = ["| after stage | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for name, row in rows.items():
         lines.append("| " + " | ".join([name, *(_cell(row.get(c)) for c in columns)]) + " |")
-    return "\n".join([*lines, "", "Test set after every stage; all metrics: artifact `R.json`."])
+    where = {"test": "Test set", "val": "Held-out training images"}.get(split, split)
+    return "\n".join([*lines, "", f"{where} after every stage; all metrics: artifact `R.json`."])
 
 
 def _cell(value: float | None) -> str:
@@ -203,7 +221,12 @@ def _summary(events: Sequence[Event]) -> tuple[Numbers, float]:
 
 def _status(facts: RunFacts, view: SequenceView) -> tuple[Status, float | None, str]:
     if view.end is not None:
-        return _STATUS[view.end.end], view.end.time, view.end.message
+        return STATUS[view.end.end], view.end.time, view.end.message
+    if view.trial is not None and view.trial.end is not None:
+        ended = view.trial.end
+        complete = ended.state is TrialState.COMPLETE
+        message = "" if complete else f"trial {ended.trial} is {ended.state.value}"
+        return "FINISHED" if complete else "KILLED", max(ended.time, view.began), message
     if facts.closed is not None:
         status: Status = "FAILED" if facts.closed.end is End.FAILED else "KILLED"
         return status, max(facts.closed.time, view.began), facts.closed.message
@@ -221,8 +244,8 @@ def _params(view: SequenceView) -> dict[str, str]:
 def _r_points(view: SequenceView) -> list[Point]:
     return [
         Point(f"R/{column}", stage.ref.position, ms(stage.rows_time), value)
-        for stage in view.stages
-        for column, value in _flat(stage.rows).items()
+        for stage, row in _r_rows(view.stages)
+        for column, value in row.items()
         if value is not None
     ]
 

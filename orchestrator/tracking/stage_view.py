@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,17 +11,17 @@ from orchestrator.tracking.events import (
     Event,
     PictureRef,
     Rows,
-    Scalar,
     StageFailed,
     StageFinished,
     StageRef,
     StageReused,
     StageStarted,
 )
-from orchestrator.tracking.records import ModelRecord, Point, RunRecord, Status
+from orchestrator.tracking.records import ModelRecord, Point, RunRecord, Status, ms, text
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.sequence_view import RunFacts, SequenceView
+    from orchestrator.tracking.run_view import RunFacts
+    from orchestrator.tracking.sequence_view import SequenceView
 
 _End = StageFinished | StageReused | StageFailed
 
@@ -86,6 +86,24 @@ class StageView:
         return self.finished.pictures if self.finished else ()
 
 
+def given_up(sequence: SequenceView, view: StageView) -> float | None:
+    """When an open stage went down with its trial; None while it may live.
+
+    A stage that another trial waits for as well goes on after its own trial was pruned: then the
+    journal hears of it again.
+    """
+    trial = sequence.trial.end if sequence.trial else None
+    if view.end is not None or trial is None or view.last > trial.time:
+        return None
+    return trial.time
+
+
+def scored_split(stages: Iterable[StageView]) -> str:
+    """The split whose rows are shown as R: the test set, or what a sweep scores on."""
+    splits = {split for stage in stages for split in stage.rows}
+    return "test" if "test" in splits else min(splits, default="test")
+
+
 def stage_uid(facts: RunFacts, ref: StageRef) -> str:
     return f"{facts.journal}/{ref.sequence}/{ref.key[:16]}"
 
@@ -98,7 +116,7 @@ def stage_name(ref: StageRef) -> str:
 def stage_record(facts: RunFacts, sequence: SequenceView, view: StageView) -> RunRecord:
     """The MLflow run of one stage."""
     ref = view.ref
-    status, end, message = _status(facts, view)
+    status, end, message = _status(facts, sequence, view)
     tags = {
         **facts.tags_at(view.began),
         **sequence.tags,
@@ -130,16 +148,6 @@ def stage_record(facts: RunFacts, sequence: SequenceView, view: StageView) -> Ru
         source_key=ref.parent if view.full else ref.key,
         reused=not view.full,
     )
-
-
-def ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def text(value: Scalar) -> str:
-    """A parameter's value as MLflow shows it: short, floats without noise."""
-    shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return shown if len(shown) <= 250 else shown[:247] + "..."
 
 
 def _epochs(events: Sequence[Event]) -> tuple[EpochEnded, ...]:
@@ -179,11 +187,15 @@ def _rows(events: Sequence[Event]) -> tuple[Rows, float, Mapping[str, str]]:
     return rows, since, evals
 
 
-def _status(facts: RunFacts, view: StageView) -> tuple[Status, float | None, str]:
+def _status(
+    facts: RunFacts, sequence: SequenceView, view: StageView
+) -> tuple[Status, float | None, str]:
     if isinstance(view.end, StageFailed):
         return "FAILED", view.end.time, view.end.message
     if view.end is not None:
         return "FINISHED", view.end.time, ""
+    if (time := given_up(sequence, view)) is not None:
+        return "KILLED", time, "its trial ended"
     if facts.closed is not None:
         return "KILLED", max(facts.closed.time, view.last), facts.closed.message
     return "RUNNING", None, ""
@@ -243,4 +255,5 @@ def _model(sequence: SequenceView, view: StageView) -> ModelRecord:
             "had.parent_stage_key": ref.parent or "",
             "had.position": str(ref.position),
         },
+        score_prefix=f"{scored_split([view])}/",
     )

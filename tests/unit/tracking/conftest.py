@@ -224,7 +224,7 @@ def small_sweep() -> list[Event]:
             if number and step == 2:
                 story.trial_finished(trial, TrialState.PRUNED)
                 break
-            first, second = f"{step}" * 64, f"{step}{number}" * 32
+            first, second = f"{step}" * 64, f"{step}{'ab'[number]}" * 32
             stage = story.ref(name, 1, first, None)
             story.stage_reused(stage) if number else story.trained(stage)
             story.trained(story.ref(name, 2, second, first))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.tracking.events import (
+    Direction,
     End,
     Event,
+    RunKind,
     RunStarted,
     SequenceStarted,
     StageStarted,
+    TrialState,
 )
 from orchestrator.tracking.fold import Fold
 from orchestrator.tracking.journal import Entry
@@ -26,12 +29,19 @@ def _entries(events: list[Event]) -> list[Entry]:
     return [Entry(event, f"w-{number:06d}.jsonl", 0) for number, event in enumerate(events)]
 
 
-def _fold(*batches: list[Entry]) -> dict[str, RunRecord]:
-    fold = Fold("j", "run")
+def _fold(*batches: list[Entry], forgetful: bool = False) -> dict[str, RunRecord]:
+    def reread(names: Iterable[str]) -> list[Entry]:
+        return [entry for batch in batches for entry in batch if entry.segment in set(names)]
+
+    fold = Fold("j", "run", reread if forgetful else None)
     records: dict[str, RunRecord] = {}
     for batch in batches:
         fold.add(batch)
-        records.update({record.uid: record for record in fold.changed()})
+        new = fold.changed()
+        records.update({record.uid: record for record in new})
+        for record in new:
+            assert record.parent is None or record.parent in records, "parents come first"
+            fold.settle(record.uid)
     return records
 
 
@@ -40,17 +50,49 @@ def _stage(events: list[Event], name: str) -> RunRecord:
     return record
 
 
-@given(st.randoms(use_true_random=False), st.integers(1, 6))
-@settings(max_examples=25)
+@given(st.randoms(use_true_random=False), st.integers(1, 6), st.booleans(), st.booleans())
+@settings(max_examples=60)
 def test_any_order_and_any_batches_give_the_same_records(
-    demo_events: list[Event], rng: random.Random, parts: int
+    demo_events: list[Event],
+    sweep_events: list[Event],
+    rng: random.Random,
+    parts: int,
+    swept: bool,
+    forgetful: bool,
 ) -> None:
-    entries = _entries(demo_events)
+    """Also where what is over and shown was forgotten and has to be read again."""
+    entries = _entries(sweep_events if swept else demo_events)
     wanted = _fold(entries)
     rng.shuffle(entries)
     cuts = sorted(rng.sample(range(1, len(entries)), parts - 1))
     batches = [entries[a:b] for a, b in zip([0, *cuts], [*cuts, len(entries)], strict=True)]
-    assert _fold(*batches) == wanted
+    assert _fold(*batches, forgetful=forgetful) == wanted
+
+
+@pytest.fixture(scope="module")
+def sweep_events(request: pytest.FixtureRequest) -> list[Event]:
+    story = request.getfixturevalue("new_story")()
+    story.sweep_started()
+    for number, state in enumerate((TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE)):
+        trial = story.trial_started(number)
+        name = story.sequence_started("had", ("depth", "normal"), trial=trial)
+        first, second = (story.ref(name, n, f"{n}{number}" * 32, None) for n in (1, 2))
+        story.trained(first)
+        story.trial_scored(trial, 1, running=1.0)
+        if state is TrialState.PRUNED:
+            story.stage_started(second)  # dropped in the middle
+            story.trial_finished(trial, state)
+            continue
+        story.trained(second)
+        story.sequence_finished(name, delta_m_pct=1.0 + number)
+        if number == 2:
+            story.run_finished(End.KILLED)
+            story.run_started(kind=RunKind.SWEEP, objectives={"mean": Direction.MAXIMIZE})
+        story.trial_finished(trial, state, mean=1.0 + number)
+    story.trial_started(3)
+    story.run_files(**{"results.parquet": "sweeps/x/results.parquet"})
+    story.run_finished(End.KILLED)
+    return list(story.events)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.store import Store
 from orchestrator.tracking.colours import cividis, class_colours, normals, viridis
 from orchestrator.tracking.pictures import render_examples
-from orchestrator.tracking.store_pictures import StorePictures
+from orchestrator.tracking.store_sources import StorePictures
 
 B, H, W = 2, 24, 200  # wide enough not to be enlarged
 GAP, LINE = 4, 18

@@ -1,4 +1,4 @@
-"""Example pictures out of the store's sealed evaluations."""
+"""What MLflow shows out of the store: example pictures, and the tables and plots of a sweep."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from had_core.errors import HadError
+from orchestrator.tracking.files import open_folder
 
 if TYPE_CHECKING:
     from orchestrator.store import Store
@@ -42,3 +43,18 @@ class StorePictures:
             self._store = self._store or Store.open(self._root)
             self._last = (key, self._store.load(ArtifactKind.EVAL, key))
         return self._last[1]
+
+
+class StoreFiles:
+    """``source(path in the store)`` -> bytes, None where there is no such file."""
+
+    def __init__(self, store_root: str | Path) -> None:
+        self._root = store_root
+
+    def __call__(self, path: str) -> bytes | None:
+        *folders, name = path.split("/")
+        try:
+            return open_folder(self._root, *folders).read(name)
+        except OSError as error:
+            _log.warning("file %s of the store cannot be read: %s", path, error)
+            return None

@@ -1,0 +1,119 @@
+"""Markdown that MLflow shows as the description of a sweep or comparison."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from orchestrator.tracking.records import text
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.run_view import RunFacts, Summaries
+    from orchestrator.tracking.sequence_view import SequenceSummary
+    from orchestrator.tracking.trial_view import TrialView
+
+_SHOWN = 6  # of the Pareto front
+
+
+def sweep_note(
+    facts: RunFacts,
+    trials: Sequence[TrialView],
+    best: Sequence[TrialView],
+    sequences: Summaries,
+) -> str:
+    """How many trials there are, the best one's settings, and what to type next.
+
+    Args:
+        best: the best trial, or the Pareto front.
+    """
+    parts = [_counts(facts, trials)]
+    if best:
+        parts.append(_best_table(facts, best[:_SHOWN]))
+        if len(best) > _SHOWN:
+            parts.append(f"{len(best) - _SHOWN} more trials are on the Pareto front.")
+    fill = {}
+    if best:
+        fill["{best}"] = overrides(best[0])
+        stage = _longest(sequences(best[0].label))
+        fill.update({"{stage}": stage[:12]} if stage else {})
+    return "\n\n".join([*parts, *_commands(facts, fill)])
+
+
+def compare_note(facts: RunFacts, sequences: Sequence[SequenceSummary]) -> str:
+    """Every method's means over orders and seeds with their spread, and what to type next."""
+    names = list(dict.fromkeys(name for s in sequences for name in s.summary))
+    head = ["method", "sequences", *names]
+    rows = []
+    for method in dict.fromkeys(s.method for s in sequences):
+        mine = [s for s in sequences if s.method == method]
+        done = [s for s in mine if s.summary]
+        spread = [_spread([s.summary.get(name) for s in done]) for name in names]
+        rows.append([method, f"{len(done)} of {len(mine)}", *spread])
+    caption = "Mean ± standard deviation over orders and seeds."
+    stage = _longest(sequences)
+    fill = {"{stage}": stage[:12]} if stage else {}
+    table = [_table(head, rows), caption] if rows else []
+    return "\n\n".join([*table, *_commands(facts, fill)])
+
+
+def overrides(trial: TrialView) -> str:
+    """A trial's parameters as they are typed on a command line."""
+    return " ".join(shlex.quote(f"{name}={value}") for name, value in trial.params.items())
+
+
+def _counts(facts: RunFacts, trials: Sequence[TrialView]) -> str:
+    open_word = "running" if facts.closed is None else "interrupted"
+    states = Counter(t.state.value if t.state else open_word for t in trials)
+    order = ("complete", "pruned", "failed", "running", "interrupted")
+    counts = ", ".join(f"{states[name]} {name}" for name in order if states[name])
+    return f"Trials: {counts or 'none yet'}."
+
+
+def _best_table(facts: RunFacts, best: Sequence[TrialView]) -> str:
+    rows = [
+        [f"**{name}** ({way.value})", *(_number(trial.values.get(name)) for trial in best)]
+        for name, way in facts.objectives.items()
+    ]
+    names = dict.fromkeys(name for trial in best for name in trial.params)
+    rows += [[name, *(text(t.params.get(name, "")) for t in best)] for name in names]
+    title = "best trial" if len(facts.objectives) == 1 else "best trials"
+    return _table([title, *(trial.label for trial in best)], rows)
+
+
+def _longest(sequences: Iterable[SequenceSummary]) -> str:
+    """Key of the stage at the end of the longest chain, preferably one that was trained here."""
+    known = [s for s in sequences if s.stage]
+    return min(known, key=lambda s: (-s.depth[0], not s.depth[1], s.name)).stage if known else ""
+
+
+def _commands(facts: RunFacts, fill: dict[str, str]) -> list[str]:
+    rows = []
+    for purpose, command in facts.commands.items():
+        for place, words in fill.items():
+            command = command.replace(place, words)
+        if "{best}" not in command and "{stage}" not in command:
+            rows.append([purpose, f"`{command}`"])
+    return [_table(["to", "type"], rows)] if rows else []
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [_line(head), "|---" * len(head) + "|", *map(_line, rows)]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return _number(known[0]) if known else ""
+    return f"{_number(fmean(known))} ± {stdev(known):.2g}"

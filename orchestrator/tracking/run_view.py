@@ -1,0 +1,216 @@
+"""A whole run: what its drivers said, and the MLflow run of a sweep or comparison."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from orchestrator.tracking.events import (
+    Direction,
+    End,
+    Event,
+    RunFiles,
+    RunFinished,
+    RunKind,
+    RunStarted,
+    TrialState,
+)
+from orchestrator.tracking.notes import compare_note, sweep_note
+from orchestrator.tracking.records import FileRef, Point, RunRecord, Status, ms, text
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.sequence_view import SequenceSummary
+    from orchestrator.tracking.trial_view import TrialView
+
+Summaries = Callable[[str | None], "Sequence[SequenceSummary]"]
+"""Label of a trial, or None for all of the run -> what is kept of the sequences, as they began."""
+
+STATUS: dict[End, Status] = {
+    End.FINISHED: "FINISHED",
+    End.FAILED: "FAILED",
+    End.KILLED: "KILLED",
+}
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What holds for the whole run.
+
+    Attributes:
+        starts: every start of a driver, in order.
+        closed: the end of the last driver, None while one works.
+        files: artifact path -> where the store has it, as last announced.
+    """
+
+    journal: str
+    run: str
+    starts: tuple[RunStarted, ...]
+    closed: RunFinished | None
+    files: tuple[FileRef, ...] = ()
+
+    @classmethod
+    def of(cls, journal: str, run: str, events: Sequence[Event]) -> RunFacts:
+        starts = tuple(e for e in events if isinstance(e, RunStarted))
+        drivers = [e for e in events if isinstance(e, (RunStarted, RunFinished))]
+        last = drivers[-1] if drivers else None
+        files = {
+            path: FileRef(path, where, ms(event.time))
+            for event in events
+            if isinstance(event, RunFiles)
+            for path, where in event.files.items()
+        }
+        closed = last if isinstance(last, RunFinished) else None
+        return cls(journal, run, starts, closed, tuple(sorted(files.values())))
+
+    @property
+    def kind(self) -> RunKind:
+        return self.starts[0].kind if self.starts else RunKind.RUN
+
+    @property
+    def root(self) -> str | None:
+        """uid of the run above all others, None for a plain run, which has none."""
+        return None if self.kind is RunKind.RUN else self.journal
+
+    @property
+    def objectives(self) -> Mapping[str, Direction]:
+        return self.starts[-1].objectives if self.starts else {}
+
+    @property
+    def commands(self) -> Mapping[str, str]:
+        return self.starts[-1].commands if self.starts else {}
+
+    def at(self, time: float) -> RunStarted | None:
+        """The driver that worked at ``time``, so that a later one rewrites no history."""
+        before = [start for start in self.starts if start.time <= time]
+        return before[-1] if before else next(iter(self.starts), None)
+
+    def tags_at(self, time: float) -> dict[str, str]:
+        start = self.at(time)
+        tags = {"had.run_name": self.run, "had.journal": self.journal}
+        if start is not None:
+            known = {
+                "mlflow.user": start.user,
+                "mlflow.source.git.commit": start.commit,
+                "mlflow.source.name": start.command,
+            }
+            tags.update({name: value for name, value in known.items() if value})
+        return tags
+
+
+def root_record(facts: RunFacts, trials: Sequence[TrialView], sequences: Summaries) -> RunRecord:
+    """The MLflow run of a sweep or comparison.
+
+    Args:
+        trials: by number.
+    """
+    assert facts.root is not None
+    first, closed = facts.starts[0], facts.closed
+    tags = {**facts.tags_at(first.time), "had.kind": facts.kind.value}
+    if closed is not None and closed.message:
+        tags["had.message"] = closed.message
+    if facts.kind is RunKind.SWEEP:
+        best = best_trials(facts.objectives, trials)
+        tags["mlflow.note.content"] = sweep_note(facts, trials, best, sequences)
+        if best:
+            tags["had.best_trial"] = text(",".join(trial.label for trial in best))
+        points = _trial_points(facts.objectives, trials)
+    else:
+        tags["mlflow.note.content"] = compare_note(facts, sequences(None))
+        points = _mean_points(sequences(None))
+    return RunRecord(
+        uid=facts.root,
+        name=facts.run,
+        parent=None,
+        start_ms=ms(first.time),
+        status="RUNNING" if closed is None else STATUS[closed.end],
+        end_ms=None if closed is None else ms(closed.time),
+        tags=tags,
+        params={f"objective.{name}": way.value for name, way in facts.objectives.items()},
+        points=points,
+        texts={"config.json": json.dumps(first.config, indent=2)} if first.config else {},
+        dataset=first.dataset,
+        files=facts.files,
+    )
+
+
+def best_trials(
+    objectives: Mapping[str, Direction], trials: Sequence[TrialView]
+) -> tuple[TrialView, ...]:
+    """The complete trials that no other one beats; the first where several are equal.
+
+    With one objective that is the best trial, with several the Pareto front.
+    """
+    front: list[tuple[tuple[float, ...], TrialView]] = []
+    for trial in trials:
+        score = _score(objectives, trial)
+        if score is None or any(_reaches(other, score) for other, _ in front):
+            continue
+        front = [(other, kept) for other, kept in front if not _reaches(score, other)]
+        front.append((score, trial))
+    return tuple(trial for _, trial in front)
+
+
+def _reaches(mine: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether ``mine`` is at least as good in everything."""
+    return all(a >= b for a, b in zip(mine, other, strict=True))
+
+
+def _score(objectives: Mapping[str, Direction], trial: TrialView) -> tuple[float, ...] | None:
+    """The values of a complete trial, turned so that more is better."""
+    if not objectives or trial.state is not TrialState.COMPLETE:
+        return None
+    values = [trial.values.get(name) for name in objectives]
+    signs = [1.0 if way is Direction.MAXIMIZE else -1.0 for way in objectives.values()]
+    known = [v for v in values if v is not None]
+    if len(known) < len(values):
+        return None
+    return tuple(sign * value for sign, value in zip(signs, known, strict=True))
+
+
+def _trial_points(
+    objectives: Mapping[str, Direction], trials: Sequence[TrialView]
+) -> tuple[Point, ...]:
+    """Every trial's values over its number and, with one objective, the best up to it.
+
+    A best value appears once all trials before have ended, so that no point ever changes.
+    """
+    points = [
+        Point(f"trial/{name}", trial.number, ms(trial.end.time), value)
+        for trial in trials
+        if trial.end is not None
+        for name, value in trial.values.items()
+        if value is not None
+    ]
+    if len(objectives) != 1:
+        return tuple(points)
+    ((name, way),) = objectives.items()
+    best: float | None = None
+    latest = 0.0
+    for trial in trials:
+        if trial.end is None:
+            break
+        latest = max(latest, trial.end.time)
+        value = trial.values.get(name)
+        if trial.state is TrialState.COMPLETE and value is not None:
+            better = max if way is Direction.MAXIMIZE else min
+            best = value if best is None else better(best, value)
+        if best is not None:
+            points.append(Point(f"best/{name}", trial.number, ms(latest), best))
+    return tuple(points)
+
+
+def _mean_points(sequences: Sequence[SequenceSummary]) -> tuple[Point, ...]:
+    """A comparison's means over orders and seeds, once all sequences of a method have them."""
+    points = []
+    for method in dict.fromkeys(s.method for s in sequences):
+        mine = [s for s in sequences if s.method == method]
+        at = ms(max(s.time for s in mine))
+        for name in dict.fromkeys(name for s in mine for name in s.summary):
+            values = [s.summary.get(name) for s in mine]
+            known = [value for value in values if value is not None]
+            if len(known) == len(mine):
+                points.append(Point(f"{name}/{method}", 0, at, fmean(known)))
+    return tuple(points)
