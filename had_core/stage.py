@@ -38,12 +38,14 @@ class FitResult:
         memory: what the method keeps; empty for most.
         history: one record an epoch.
         steps_run: optimiser steps that *this* call executed (fewer after a resume).
+        teacher_seconds: what filling the teacher's cache took.
     """
 
     state: Mapping[str, Tensor]
     memory: Mapping[str, Tensor]
     history: tuple[EpochRecord, ...]
     steps_run: int
+    teacher_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def fit(
         memory=_detached(kept),
         history=history,
         steps_run=(len(history) - len(done)) * source.steps_per_epoch,
+        teacher_seconds=teacher.fill_seconds if isinstance(teacher, CachedTeacher) else 0.0,
     )
 
 

@@ -207,6 +207,7 @@ class Desk:
             "attempts": [asdict(attempt) for attempt in self._attempts(steps)],
             "steps": steps,
             "seconds": sum(record.seconds for record in result.history),
+            "teacher_seconds": result.teacher_seconds,
             "mixed_numerics": len(self._all_numerics()) > 1,
             **self._provenance,
         }
@@ -220,8 +221,9 @@ class Desk:
         spec: EvalSpec,
         row: Mapping[str, Mapping[str, float]],
         pictures: Mapping[str, bytes],
+        seconds: float,
     ) -> None:
-        """Seal a row of R and one PNG a task."""
+        """Seal a row of R, which took ``seconds`` to compute, and one PNG a task."""
         names = {task: f"{task}.png" for task in pictures}
         files = {formats.ROW: formats.row_to_bytes(spec.split, row)}
         files |= {names[task]: raw for task, raw in pictures.items()}
@@ -230,6 +232,7 @@ class Desk:
             "split": spec.split,
             "split_fingerprint": spec.split_fingerprint,
             "pictures": names,
+            "seconds": seconds,
             **self._provenance,
         }
         self._store.seal(ArtifactKind.EVAL, spec.key, files, manifest)

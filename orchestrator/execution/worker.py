@@ -8,6 +8,7 @@ starts again and goes on from the last finished epoch.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -277,7 +278,9 @@ class StageWorker:
     def _evaluate(
         self, config: FitConfig, spec: EvalSpec, desk: Desk | None, state: Mapping[str, Tensor]
     ) -> None:
+        started = time.perf_counter()
         row = evaluate(config, state, self._dataset, spec.split, runtime=self._runtime)
+        seconds = time.perf_counter() - started
         if desk is None:
             return
         device = self._runtime.device
@@ -285,7 +288,7 @@ class StageWorker:
         tasks = self._dataset.split("train").tasks
         pictures = {name: _picture(tasks[name], found) for name, found in shown.items()}
         with self._alone():
-            desk.seal_eval(spec, row, pictures)
+            desk.seal_eval(spec, row, pictures, seconds)
 
     # Ranks --------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """What tracking costs: on the training path, and how fast MLflow catches up.
 
-    python -m tests.benchmarks.bench_tracking [--out FILE]
+    python -m tests.benchmarks.bench_tracking [--json FILE]
 
 (a) Journal: time that one stage's events take inside ``Journal.append`` and ``flush``, on the
 training path, for a stage of 20 epochs and one of 1000. Budget: 10 ms a stage.
@@ -170,7 +170,7 @@ def measure(stages: int = 60) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    parser.add_argument("--json", "--out", dest="out", type=Path, help="also write the JSON here")
     parser.add_argument("--stages", type=int, default=60, help="stage records to drain")
     given = parser.parse_args()
     text = json.dumps(measure(given.stages), indent=2)

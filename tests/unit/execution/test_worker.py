@@ -70,6 +70,8 @@ def test_a_sealed_fit_tells_where_it_came_from(pair, finished):
         first = pair.sequences[node.sequences[0]]
         assert manifest["sequence"] == sequence_id(first.method, first.order, first.seed)
         assert manifest["steps"] == 6 and manifest["seconds"] > 0
+        distils = manifest["spec"]["config"]["method"]["name"] == "had"
+        assert (manifest["teacher_seconds"] > 0) is distils
         assert "torch" in manifest["versions"]
         history = formats.read_history(finished, node.key)
         assert [record["epoch"] for record in history] == [1, 2]
@@ -82,6 +84,7 @@ def test_an_evaluation_holds_the_row_and_pictures_of_every_task(pair, finished, 
         state, _ = from_bytes(weights(pair, finished)[node.key])
         expected = evaluate(node.fit.config, state, micro_dataset, "test")
         assert formats.read_row(finished, spec.key) == expected
+        assert sealed.manifest["seconds"] > 0
         assert set(sealed.manifest["pictures"]) == set(node.fit.config.tasks)
         for file in sealed.manifest["pictures"].values():
             assert sealed.read(file).startswith(b"\x89PNG")
