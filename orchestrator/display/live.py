@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.display.progress import ActiveStage, RunProgress
+from orchestrator.display.progress import ActiveStage, RunProgress, finished_epochs
 from orchestrator.display.tables import duration
 from orchestrator.execution.messages import (
     Event,
@@ -206,13 +206,13 @@ def _line(event: Event, before: RunProgress, after: RunProgress, now: float) -> 
             return f"{_place(work.method, work.order, work.tasks)}: starts{again}"
         case StageProgress():
             old = before.active.get(event.key)
-            seen = old.last.epoch if old and old.last else event.epoch
-            if event.epoch <= seen or not event.terms:
-                return None
+            told = old.last.terms if old and old.last else {}
+            if old is None or not event.terms or event.terms == told:
+                return None  # terms change when an epoch ends, and at no other time
             left = after.active[event.key].seconds_left(now)
             return (
                 f"{_place(event.method, event.order, event.tasks)}: "
-                f"epoch {event.epoch - 1}/{event.epochs}  {_terms(event)}  "
+                f"epoch {finished_epochs(event)}/{event.epochs}  {_terms(event)}  "
                 f"{event.images_per_s:.1f} images/s{_left(left)}"
             )
         case Outcome():

@@ -121,6 +121,12 @@ def done_steps(progress: StageProgress | None) -> int:
     return (progress.epoch - 1) * progress.steps_per_epoch + progress.step
 
 
+def finished_epochs(progress: StageProgress) -> int:
+    """Epochs of the stage that are done; the last step of one may be the newest that was told."""
+    whole = progress.step == progress.steps_per_epoch > 0
+    return progress.epoch if whole else max(0, progress.epoch - 1)
+
+
 def _all_steps(progress: StageProgress | None) -> int:
     return max(1, progress.epochs * progress.steps_per_epoch) if progress else 1
 

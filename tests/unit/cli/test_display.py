@@ -153,6 +153,17 @@ def test_line_display() -> None:
     assert len(lines) == 6
 
 
+def test_an_epoch_that_ended_between_two_reports_is_told_by_its_own_number() -> None:
+    out = io.StringIO()
+    display = LineDisplay(Console(file=out, width=40), lambda: 0.0)
+    display.begin("run", to_train=1, cached=0)
+    for event in (leased("k"), progress(1, 9), progress(1, 10, new=0.7), progress(2, 10, new=0.5)):
+        display.event(event)
+    lines = [line for line in out.getvalue().splitlines() if ": epoch" in line]
+    shown = [line.split(": ")[1].split("  ")[:2] for line in lines]
+    assert shown == [["epoch 1/4", "new 0.7"], ["epoch 2/4", "new 0.5"]]
+
+
 def test_the_display_fits_where_the_output_goes() -> None:
     pipe = Console(file=io.StringIO())
     terminal = Console(file=io.StringIO(), force_terminal=True)
