@@ -166,14 +166,16 @@ def forgetting(
 
     ``s (best_l R[l][j] - R[T][j]) / |best|``, the mean over the metrics in scope. The task that
     was learned last has had no time to be forgotten and is left out, so an empty result means a
-    sequence of one stage.
+    sequence of one stage. NaN where a task was scored once only (``joint``): there was no earlier
+    stage to forget since.
     """
     result = {}
     for task in _old(matrix, tasks):
         losses = []
         for metric in scope.of(task):
             sign = metric.direction.sign
-            best = _best(matrix.history(task.name, metric.name), metric.direction)
+            history = matrix.history(task.name, metric.name)
+            best = _best(history if len(history) > 1 else (), metric.direction)
             losses.append(_over(sign * (best - _at(matrix.last, task.name, metric.name)), best))
         result[task.name] = _mean(losses)
     return result

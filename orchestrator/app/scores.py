@@ -49,8 +49,16 @@ def sequence_results(
         _result(sequence, matrix, tasks, store, reused)
         for sequence, matrix in zip(sequences, matrices, strict=True)
     ]
-    compared = [_compared(result, plain, tasks, reference) for result in plain]
-    return tuple(_ranked(result, compared, tasks) for result in compared)
+    if reference is None:
+        return _ranked(plain, tasks)
+    bases = {(r.order, r.seed): r for r in plain if r.method == reference.method}
+    return _ranked(
+        [
+            _compared(result, bases.get((result.order, result.seed)), tasks, reference)
+            for result in plain
+        ],
+        tasks,
+    )
 
 
 def constant_row(dataset: ShardDataset, store: Store, held_out: SlicingConfig | None = None) -> Row:
@@ -130,63 +138,56 @@ def _stage(stage: StageSpec, store: Store, reused: frozenset[str]) -> StageResul
 
 def _compared(
     result: SequenceResult,
-    every: Sequence[SequenceResult],
+    base: SequenceResult | None,
     tasks: Mapping[str, DenseTask],
-    reference: Reference | None,
+    reference: Reference,
 ) -> SequenceResult:
     """With Delta_m against the reference's sequence of the same order and seed."""
-    if reference is None or result.method == reference.method:
+    if base is None or result.method == reference.method:
         return result
-    base = next(
-        (
-            other
-            for other in every
-            if (other.method, other.order, other.seed)
-            == (reference.method, result.order, result.seed)
-        ),
-        None,
-    )
-    if base is None or not complete(base) or not complete(result):
+    if not base.is_complete or not result.is_complete:
         return result
     delta = lifelong.delta_m(
         [tasks[name] for name in result.order],
-        final_row(result),
-        final_row(base),
+        _with_nan(result.final),
+        _with_nan(base.final),
         _with_nan(reference.constant),
     )
     return replace(
         result,
         delta_m_pct=_defined(delta.percent),
         floored=tuple(f"{task}/{metric}" for task, metric in delta.floored),
+        undefined=tuple(f"{task}/{metric}" for task, metric in delta.undefined),
     )
 
 
 def _ranked(
-    result: SequenceResult, every: Sequence[SequenceResult], tasks: Mapping[str, DenseTask]
-) -> SequenceResult:
-    """With the mean rank among the methods of the same order and seed."""
-    peers = {
-        other.method: final_row(other)
-        for other in every
-        if (other.order, other.seed) == (result.order, result.seed) and complete(other)
-    }
-    if len(peers) < 2 or result.method not in peers:
-        return result
-    ranks = lifelong.mean_rank(peers, [tasks[name] for name in result.order])
-    return replace(result, mean_rank=_defined(ranks[result.method]))
+    results: Sequence[SequenceResult], tasks: Mapping[str, DenseTask]
+) -> tuple[SequenceResult, ...]:
+    """With the mean rank among the methods of the same order and seed.
 
-
-def complete(result: SequenceResult) -> bool:
-    """Whether every task of the order was scored after it was learned."""
-    return set(final_row(result)) == set(result.order)
-
-
-def final_row(result: SequenceResult) -> Mapping[str, Mapping[str, float]]:
-    """Each task's last score: the last row of R, or its own row for ``single``."""
-    final: dict[str, Mapping[str, float]] = {}
-    for row in result.r_matrix:
-        final.update(_with_nan(row))
-    return final
+    Where a method is missing or unfinished nobody is ranked: among fewer methods ranks are lower,
+    and their mean over orders and seeds would favour whoever ran where others failed.
+    """
+    methods = {result.method for result in results}
+    peers: dict[tuple[tuple[str, ...], int], dict[str, SequenceResult]] = {}
+    for result in results:
+        peers.setdefault((result.order, result.seed), {})[result.method] = result
+    ranks: dict[tuple[tuple[str, ...], int], Mapping[str, float]] = {}
+    for place, group in peers.items():
+        if (
+            len(methods) > 1
+            and set(group) == methods
+            and all(r.is_complete for r in group.values())
+        ):
+            rows = {name: _with_nan(result.final) for name, result in group.items()}
+            ranks[place] = lifelong.mean_rank(rows, [tasks[name] for name in place[0]])
+    return tuple(
+        replace(result, mean_rank=_defined(ranks[result.order, result.seed][result.method]))
+        if (result.order, result.seed) in ranks
+        else result
+        for result in results
+    )
 
 
 def _with_nan(row: Row) -> dict[str, dict[str, float]]:

@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.display.numbers import duration
 from orchestrator.display.progress import ActiveStage, RunProgress, finished_epochs
-from orchestrator.display.tables import duration
 from orchestrator.execution.messages import (
     Event,
     LaneFault,

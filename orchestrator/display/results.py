@@ -43,10 +43,12 @@ class SequenceResult:
         delta_m_pct: Delta_m of the last row against the reference's, percent; None without one.
         floored: ``task/metric`` where the reference was so near 0 that the constant prediction's
             score took its place in the denominator.
-        forgetting: relative, oriented, mean over the old tasks; None for a single row.
+        undefined: ``task/metric`` that Delta_m leaves out, because a score is not defined.
+        forgetting: relative, oriented, mean over the old tasks; None where no task was scored
+            before the last stage.
         bwt: backward transfer; None for a single row.
         mean_rank: over all task metrics, among the run's methods in this order and seed; None
-            where there is only one.
+            where there is only one, or one of them has not finished.
     """
 
     method: str
@@ -56,9 +58,31 @@ class SequenceResult:
     stages: tuple[StageResult, ...] = ()
     delta_m_pct: float | None = None
     floored: tuple[str, ...] = ()
+    undefined: tuple[str, ...] = ()
     forgetting: float | None = None
     bwt: float | None = None
     mean_rank: float | None = None
+
+    @property
+    def final(self) -> Row:
+        """Each task's last scores: the last row of R, or its own row for ``single``."""
+        final: dict[str, Mapping[str, float | None]] = {}
+        for row in self.r_matrix:
+            final.update(row)
+        return final
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every task of the order was scored after it was learned."""
+        return set(self.final) == set(self.order)
+
+    @property
+    def is_lifelong(self) -> bool:
+        """Whether one net learned task after task: ``joint`` and ``single`` are bounds instead."""
+        rows = [set(row) for row in self.r_matrix]
+        known = [row == set(self.order[: i + 1]) for i, row in enumerate(rows)]
+        learned = sum(map(bool, rows))
+        return all(known[:learned]) and not any(rows[learned:])
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from had_core.tasks import Direction, MetricSpec
+from had_core.tasks import MetricSpec
+from orchestrator.display.numbers import duration, metric_title, number, spread_text
 from orchestrator.display.results import (
     PlanResult,
     RerunResult,
@@ -19,10 +19,10 @@ from orchestrator.display.results import (
     RunResult,
     SequenceResult,
 )
-from orchestrator.display.summary import Spread, summarise
+from orchestrator.display.summary import summarise
+from orchestrator.display.wide import Column, WideTable, simple_table
 
 MOST_MATRICES = 6
-_ARROWS = {Direction.UP: "↑", Direction.DOWN: "↓"}
 
 
 def run_tables(result: RunResult) -> RenderableType:
@@ -35,80 +35,76 @@ def run_tables(result: RunResult) -> RenderableType:
         more = len(result.sequences) - len(shown)
         parts += [Text(f"{more} more sequences: see --json or the UI", style="dim"), Text()]
     parts.append(closing_table(result))
+    return Group(*parts, *notes(result))
+
+
+def notes(result: RunResult) -> Iterator[Text]:
+    """What a reader of the numbers has to know, failures, and what sharing saved."""
     floored = sorted({name for s in result.sequences for name in s.floored})
     if floored:
-        parts.append(
-            Text(
-                "Δm divides by the larger of the reference and the constant prediction; the latter "
-                f"for {', '.join(floored)}",
-                style="dim",
-            )
+        yield Text(
+            "Δm divides by the larger of the reference and the constant prediction; the latter "
+            f"for {', '.join(floored)}",
+            style="dim",
         )
+    undefined = sorted({f"{s.method} {name}" for s in result.sequences for name in s.undefined})
+    if undefined:
+        yield Text(f"Δm leaves out what is not defined: {', '.join(undefined)}", style="dim")
     for failure in result.failures:
         where = f"{failure.method}: {', '.join(failure.tasks)}"
-        parts.append(
-            Text(f"failed  {failure.key[:12]} ({where}): {failure.message}", style="bold red")
-        )
+        yield Text(f"failed  {failure.key[:12]} ({where}): {failure.message}", style="bold red")
     total = result.stages_trained + result.stages_reused
-    parts.append(
-        Text(
-            f"{total} stages: {result.stages_trained} trained, {result.stages_reused} reused, "
-            f"{duration(result.seconds)}"
-        )
+    yield Text(
+        f"{total} stages: {result.stages_trained} trained, {result.stages_reused} reused, "
+        f"{duration(result.seconds)}"
     )
-    return Group(*parts)
 
 
 def r_table(sequence: SequenceResult, metrics: Mapping[str, Sequence[MetricSpec]]) -> Table:
     """The R matrix: a row a stage, the headline metric of every task."""
     learned = [task for task in sequence.order if task in metrics]
-    table = _table(f"{sequence.method}: {' → '.join(sequence.order)}, seed {sequence.seed}")
+    table = simple_table(f"{sequence.method}: {' → '.join(sequence.order)}, seed {sequence.seed}")
     table.add_column("after stage")
     for task in learned:
-        table.add_column(_metric_title(task, metrics[task][0]), justify="right")
+        table.add_column(metric_title(task, metrics[task][0]), justify="right")
     stages = {stage.position: stage.tasks for stage in sequence.stages}
     for i, row in enumerate(sequence.r_matrix, start=1):
         if not row:
             continue
         cells = [
-            _number(row.get(task, {}).get(metrics[task][0].name)) if task in row else ""
+            number(row.get(task, {}).get(metrics[task][0].name)) if task in row else ""
             for task in learned
         ]
         table.add_row(f"{i} {', '.join(stages.get(i, ()))}", *cells)
     return table
 
 
-def closing_table(result: RunResult) -> Table:
+def closing_table(result: RunResult) -> WideTable:
     """Methods by headline metrics after the last stage; mean ± deviation over orders and seeds."""
-    table = _table("after the last stage")
-    table.add_column("method")
-    for task, metrics in result.metrics.items():
-        table.add_column(_metric_title(task, metrics[0]), justify="right", no_wrap=True)
-    table.add_column("forgetting\n↓", justify="right", no_wrap=True)
-    if result.reference is not None:
-        table.add_column(f"Δm vs\n{result.reference} ↑", justify="right", no_wrap=True)
     summaries = summarise(result)
-    ranked = any(summary.mean_rank for summary in summaries)
-    if ranked:
-        table.add_column("mean rank\n↓", justify="right", no_wrap=True)
-    for summary in summaries:
-        cells = [
-            _spread(summary.final[task][metrics[0].name])
-            for task, metrics in result.metrics.items()
-        ]
-        cells.append(_spread(summary.forgetting, percent=100.0))
-        if result.reference is not None:
-            cells.append(_spread(summary.delta_m_pct, percent=1.0, signed=True))
-        if ranked:
-            cells.append(_spread(summary.mean_rank))
-        table.add_row(summary.method, *cells)
-    return table
+    columns = [
+        Column(
+            metric_title(task, metrics[0]),
+            [spread_text(summary.final[task][metrics[0].name]) for summary in summaries],
+        )
+        for task, metrics in result.metrics.items()
+    ]
+    forgetting = [spread_text(summary.forgetting, percent=100.0) for summary in summaries]
+    columns.append(Column("forgetting\n↓", forgetting))
+    if result.reference is not None:
+        deltas = [spread_text(s.delta_m_pct, percent=1.0, signed=True) for s in summaries]
+        columns.append(Column(f"Δm vs\n{result.reference} ↑", deltas))
+    if any(summary.mean_rank for summary in summaries):
+        ranks = [spread_text(summary.mean_rank) for summary in summaries]
+        columns.append(Column("mean rank\n↓", ranks))
+    methods = Column("method", [summary.method for summary in summaries])
+    return WideTable("after the last stage", methods, columns)
 
 
 def plan_table(result: PlanResult) -> RenderableType:
     """Each stage as cached or to train, and what sharing saves."""
     plan = result.plan
-    table = _table(result.name)
+    table = simple_table(result.name)
     for title in ("stage", "after", "key", "state", "sequences"):
         table.add_column(title, justify="right" if title == "sequences" else "left")
     if result.compares:
@@ -143,17 +139,17 @@ def _plan_row(row: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def rerun_tables(result: RerunResult) -> RenderableType:
     """The row that came out beside the sealed one, and whether the weights are the same."""
-    table = _table(f"stage {result.new_key[:12]}: {', '.join(result.tasks)}")
+    table = simple_table(f"stage {result.new_key[:12]}: {', '.join(result.tasks)}")
     table.add_column("metric")
     table.add_column("rerun", justify="right")
     if result.sealed_row is not None:
         table.add_column("sealed", justify="right")
     for task, values in result.row.items():
         for metric in result.metrics[task]:
-            cells = [_number(values.get(metric.name))]
+            cells = [number(values.get(metric.name))]
             if result.sealed_row is not None:
-                cells.append(_number(_cell(result.sealed_row, task, metric.name)))
-            table.add_row(_metric_title(task, metric).replace("\n", " "), *cells)
+                cells.append(number(_cell(result.sealed_row, task, metric.name)))
+            table.add_row(metric_title(task, metric).replace("\n", " "), *cells)
     return Group(table, _verdict(result))
 
 
@@ -175,42 +171,5 @@ def _verdict(result: RerunResult) -> Text:
     return Text(f"NOT reproduced: {apart}", style="bold red")
 
 
-def duration(seconds: float) -> str:
-    """``9.4 s``, ``2:07 min`` or ``1:02:03 h``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d} h" if hours else f"{minutes}:{rest:02d} min"
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-
-
-def _metric_title(task: str, metric: MetricSpec) -> str:
-    named = metric.name.endswith(metric.unit)  # mean_deg says its unit itself
-    unit = f" {metric.unit}" if metric.unit and not named else ""
-    return f"{task}\n{metric.name}{unit} {_ARROWS[metric.direction]}"
-
-
 def _cell(row: Row, task: str, metric: str) -> float | None:
     return row.get(task, {}).get(metric)
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
-
-
-def _spread(spread: Spread | None, *, percent: float | None = None, signed: bool = False) -> str:
-    """``0.412 ± 0.010``; with ``percent`` the values times it, as percent."""
-    if spread is None:
-        return "-"
-    if percent is None:
-        text = _number(spread.mean)
-        return text if spread.std is None else f"{text} ± {_number(spread.std)}"
-    sign = "+" if signed else ""
-    text = f"{spread.mean * percent:{sign}.1f}"
-    return f"{text} %" if spread.std is None else f"{text} ± {spread.std * percent:.1f} %"

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from had_core.data.rooms import TASKS
 from orchestrator.display.live import LineDisplay, SilentDisplay, live_view, make_display
+from orchestrator.display.numbers import duration
 from orchestrator.display.progress import RunProgress
 from orchestrator.display.results import RunResult, SequenceResult, StageResult, metrics_of
 from orchestrator.display.summary import Spread, summarise
-from orchestrator.display.tables import duration, run_tables
+from orchestrator.display.tables import run_tables
 from orchestrator.execution.messages import (
     Event,
     Failure,
