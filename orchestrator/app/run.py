@@ -15,7 +15,7 @@ from orchestrator.app.journalling import RunJournal
 from orchestrator.app.planning import sequences_of
 from orchestrator.app.preflight import check_before_writing, check_place, cluster_settings
 from orchestrator.app.scores import Reference, constant_row, sequence_results
-from orchestrator.config import Backend, RunConfig
+from orchestrator.config import Backend, RunConfig, differences, in_short
 from orchestrator.display.results import RunResult, SequenceResult, StageFailure, metrics_of
 from orchestrator.execution.driver import Placement, TreeResult, run_tree, survey
 from orchestrator.execution.formats import read_file
@@ -78,7 +78,7 @@ def run(config: RunConfig, display: Display) -> RunResult:
         tracking_uri=location(config, store).shown if config.tracking.enabled else None,
         stages_trained=sum(outcome.trained for outcome in tree_result.outcomes.values()),
         stages_reused=len(tree_result.reused),
-        failures=_failures(tree, tree_result),
+        failures=_failures(config, tree, tree_result),
         seconds=time.perf_counter() - started,
     )
 
@@ -175,8 +175,14 @@ def location(config: RunConfig, store: Store) -> TrackingLocation:
 def record(store: Store, config: RunConfig) -> None:
     """Give the name to these settings; the same settings may come again, from anywhere."""
     known = store.runs.read(config.name)
-    if known is not None and RunConfig.from_json(known.config).hash == config.hash:
-        return
+    if known is not None:
+        changes = differences(RunConfig.from_json(known.config), config)
+        if not changes:
+            return
+        raise BadInput(
+            f"name={config.name} stands for other settings ({in_short(changes)}): "
+            "choose another name, or leave them as they were"
+        )
     store.runs.create(config.name, config.to_json())
 
 
@@ -184,14 +190,16 @@ def tasks_of(config: RunConfig, dataset: ShardDataset) -> tuple[DenseTask, ...]:
     return tuple(task for task in dataset.manifest.tasks if task.name in config.tasks)
 
 
-def _failures(tree: PrefixTree, ended: TreeResult) -> tuple[StageFailure, ...]:
+def _failures(config: RunConfig, tree: PrefixTree, ended: TreeResult) -> tuple[StageFailure, ...]:
+    """By the method that is trained there; in a comparison by the label that asked first."""
     failures = []
     for outcome in ended.failed:
         node, failure = tree[outcome.key], outcome.failure
+        label = tree.sequences[node.sequences[0]].method
         failures.append(
             StageFailure(
                 key=outcome.key,
-                method=node.fit.config.method.name,
+                method=label if config.compared else node.fit.config.method.name,
                 tasks=node.fit.config.new_tasks,
                 message=failure.message if failure else "",
                 traceback=failure.traceback if failure else "",

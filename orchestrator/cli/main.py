@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from orchestrator.cli import data, doctor, plan, rerun, run, ui
+from orchestrator.cli import compare, data, doctor, plan, rerun, resume, run, ui
 from orchestrator.cli.failures import HadGroup
 
 app = typer.Typer(
@@ -19,7 +19,8 @@ app = typer.Typer(
 )
 
 app.command("run")(run.run)
-app.command("resume")(run.resume)
+app.command("compare")(compare.compare)
+app.command("resume")(resume.resume)
 app.command("plan")(plan.plan)
 app.command("rerun")(rerun.rerun)
 app.command("ui")(ui.ui)

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from orchestrator.display.results import RunResult
 
 DEFAULT_STORE = "had-store"
 _WIDTH_OF_LOGS = 120  # where the output is no terminal
@@ -64,3 +67,25 @@ def had_command(*words: str, store: str | None = None) -> str:
     if store is not None and store != absolute_store(os.environ.get("HAD_STORE", DEFAULT_STORE)):
         options = ["--store", store]
     return shlex.join([had, *words, *options])
+
+
+def show_facts(
+    kind: str, result: RunResult, again: str, more: Mapping[str, str] | None = None
+) -> None:
+    """Below the tables: the name, where things lie, and what one may type next.
+
+    Args:
+        kind: of what has ended, ``run``.
+        again: the command that continues it.
+        more: further lines, by their label.
+    """
+    facts = {kind: result.name, "store": result.store, **(more or {})}
+    if result.failures:
+        facts["continue"] = again
+    if result.tracking_uri is not None:
+        facts["tracking"] = result.tracking_uri
+        facts["see it"] = had_command("ui", store=result.store)
+    out = console()
+    out.print()
+    for label, value in facts.items():
+        out.print(f"{label:<10}{value}", soft_wrap=True, markup=False, highlight=False)

@@ -30,7 +30,11 @@ __all__ = [
     "StoreConfig",
     "TrackingConfig",
     "apply_overrides",
+    "changed",
     "compose",
+    "differences",
+    "forked",
+    "in_short",
     "with_params",
 ]
 
@@ -52,3 +56,31 @@ def apply_overrides(
     from orchestrator.resources import folder
 
     return override_syntax.apply(raw, overrides, folder("experiments"), allowed=allowed)
+
+
+def changed(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Recorded settings with overrides on top; see ``orchestrator.config.changing``."""
+    from orchestrator.config import changing
+
+    return changing.changed(config, overrides)
+
+
+def differences(old: RunConfig, new: RunConfig) -> tuple[str, ...]:
+    """What decides results and differs; see ``orchestrator.config.changing``."""
+    from orchestrator.config import changing
+
+    return changing.differences(old, new)
+
+
+def forked(config: RunConfig, parent: RunConfig) -> RunConfig:
+    """Changed settings under a name of their own; see ``orchestrator.config.changing``."""
+    from orchestrator.config import changing
+
+    return changing.forked(config, parent)
+
+
+def in_short(changes: Sequence[str]) -> str:
+    """A few differences, for a sentence."""
+    from orchestrator.config import changing
+
+    return changing.in_short(changes)

@@ -122,7 +122,7 @@ def compose_raw(
     values = {str(key): value for key, value in cast("dict[Any, Any]", raw).items()}
     # Hydra would merge a range into the option's, and refuse what the option lacks.
     values = override_syntax.apply(values, space, tree, allowed={"search": "search"})
-    return _said_last(values, overrides), recipe
+    return said_last(values, overrides), recipe
 
 
 def _chooses_search(overrides: Sequence[str]) -> bool:
@@ -135,7 +135,7 @@ def _chooses_search(overrides: Sequence[str]) -> bool:
     return config.hydra.runtime.choices.get("search") is not None
 
 
-def _said_last(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def said_last(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """An ``order`` on the command line replaces a recipe's ``orders``, and the other way round.
 
     Settings of ``method`` would be lost beside ``methods``.
@@ -152,8 +152,13 @@ def _said_last(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, An
     return values
 
 
-def build(raw: Mapping[str, Any], *, recipe: str | None, cwd: Path) -> RunConfig:
+def build(
+    raw: Mapping[str, Any], *, recipe: str | None, cwd: Path, net: NetConfig | None = None
+) -> RunConfig:
     """Validate a composed tree.
+
+    Args:
+        net: the net where it is known already, with the digest of its weights file.
 
     Raises:
         BadInput: one sentence naming the key and what is allowed.
@@ -163,7 +168,9 @@ def build(raw: Mapping[str, Any], *, recipe: str | None, cwd: Path) -> RunConfig
             raise unknown_key(key, key, KEYS)
     dataset = decode(DatasetConfig, _absolute(raw, "dataset", "path", cwd), at="dataset")
     tasks, orders, seeds = _sequences(raw, dataset)
-    net = decode(NetConfig, _absolute(raw, "net", "weights", cwd), at="net")
+    if net is None:
+        net = decode(NetConfig, _absolute(raw, "net", "weights", cwd), at="net")
+        net = with_weights_digest(net)
     compared = _compared(raw.get("methods"))
     first = next(iter(compared.values()), None)
     config = RunConfig(
@@ -174,7 +181,7 @@ def build(raw: Mapping[str, Any], *, recipe: str | None, cwd: Path) -> RunConfig
         orders=orders,
         method=first or decode_method(raw.get("method"), at="method"),
         reference=_reference(raw, compared),
-        net=with_weights_digest(net),
+        net=net,
         train=decode(TrainConfig, raw.get("train"), at="train"),
         slicing=_slicing(raw.get("data"), tasks),
         seeds=seeds,

@@ -67,14 +67,14 @@ def apply(
         if override.type not in (OverrideType.CHANGE, OverrideType.ADD, OverrideType.FORCE_ADD):
             raise BadInput(f"'{text}' is not allowed here: write key=value")
         value = override.value()
-        if not rest and isinstance(value, str) and (tree / first).is_dir():
-            value = option(tree, first, value)
+        if not rest and isinstance(value, (str, list)) and (tree / first).is_dir():
+            value = option(tree, first, text.partition("=")[2])
         _set(changed, [allowed[first], *rest], value)
     return changed
 
 
 def option(tree: Path, group: str, name: str) -> Any:
-    """One option of a group as plain values (``train``, ``quick``)."""
+    """One option of a group, or a list of them, as plain values (``train``, ``quick``)."""
     text = f"{group}={name}"
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(tree)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -129,4 +130,4 @@ def _std(values: Sequence[float]) -> float | None:
 def _root_mean_square(values: Sequence[float]) -> float | None:
     if not values:
         return None
-    return statistics.fmean(value * value for value in values) ** 0.5
+    return math.sqrt(statistics.fmean(value * value for value in values))

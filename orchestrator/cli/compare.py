@@ -1,0 +1,56 @@
+"""``had compare``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from orchestrator.cli.failures import continued_by
+from orchestrator.cli.output import AsJson, Overrides, console, emit_json, had_command, show_facts
+
+if TYPE_CHECKING:
+    from orchestrator.config import RunConfig
+    from orchestrator.display.comparison import CompareResult
+
+
+def compare(overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Train several methods over the same orders and seeds, and score them on the test set.
+
+    methods=[naive,lwf,had] names them; experiment=compare_rooms is an example. The same command
+    again continues where it stopped.
+    """
+    from had_core.errors import BadInput
+    from orchestrator.config import compose
+
+    config = compose(overrides or [])
+    if not config.compared:
+        raise BadInput(
+            "methods=null is not allowed in a comparison: name them (methods=[naive,lwf,had]) or a "
+            "recipe that does (experiment=compare_rooms)"
+        )
+    execute_compare(config, as_json)
+
+
+def execute_compare(config: RunConfig, as_json: bool) -> None:
+    """The comparison that settings describe, from the display to the exit code."""
+    from orchestrator.app.compare import compare as compare_app
+    from orchestrator.display.live import make_display
+
+    again = had_command("resume", config.name, store=config.store.root)
+    with continued_by(again), make_display(console(stderr=True), silent=as_json) as display:
+        result = compare_app(config, display)
+    if as_json:
+        emit_json(result.to_json())
+    else:
+        _show(result, again)
+    if result.run.failures:
+        raise typer.Exit(1)
+
+
+def _show(result: CompareResult, again: str) -> None:
+    from orchestrator.display.compare_tables import compare_tables
+
+    console().print(compare_tables(result))
+    results = {"results": result.results} if result.results else {}
+    show_facts("compare", result.run, again, results)
