@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from had_core.data.rooms import TASKS
 from had_core.errors import BadInput, HadError
 from orchestrator.cli.main import app
 from orchestrator.config import RunConfig, compose
+from orchestrator.display.comparison import CompareResult
 from orchestrator.display.results import (
     PlanResult,
     RerunResult,
@@ -88,7 +90,9 @@ def test_help_imports_nothing_heavy_and_answers_at_once() -> None:
     assert min(seconds) < 0.5
 
 
-@pytest.mark.parametrize("command", ["run", "resume", "plan", "rerun", "ui", "data", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["run", "compare", "resume", "plan", "rerun", "ui", "data", "doctor"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     done = call(command, "--help")
     assert done.exit_code == 0
@@ -184,13 +188,93 @@ def test_resume_uses_the_recorded_settings(fake: Fake, tmp_path: Path) -> None:
     assert seen == [recorded]
     assert call("resume", "try", "cluster.lanes=2").exit_code == 0
     assert seen[1].cluster.lanes == 2
-    done = call("resume", "try", "train.epochs=9")
-    assert done.exit_code == 2
-    assert "train cannot be changed here: allowed are cluster, dataset, tracking" in done.stderr
-    done = call("resume", "try", "dataset.name=other")
-    assert done.exit_code == 2
-    assert "changes what 'try' trains" in done.stderr
+    for overrides, said in (
+        (
+            ["train.epochs=9"],
+            "'try' was started with other settings (train.epochs=9 in",
+        ),
+        (["dataset.name=other"], "(dataset.name=other instead of rooms)"),
+        (["name=new"], "name cannot be changed here: allowed are cluster"),
+        (["--fork"], "nothing that decides results differs from try"),
+        (["cluster.lanes=3", "--fork"], "nothing that decides results differs from try"),
+    ):
+        done = call("resume", "try", *overrides)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert said in done.stderr
     assert len(seen) == 2
+
+
+def test_a_fork_is_another_run_and_says_its_name(fake: Fake) -> None:
+    recorded, seen = compose(FAST), []
+
+    def run(config: RunConfig, display: Any) -> RunResult:
+        seen.append(config)
+        return a_result(config)
+
+    fake("orchestrator.app.run", run=run, recorded=lambda store, name: recorded)
+    done = call("resume", "try", "train.epochs=9", "seed=[1,2]", "--fork", "--json")
+    assert done.exit_code == 0, done.output
+    (config,) = seen
+    assert (config.train.epochs, config.seeds) == (9, (1, 2))
+    assert config.name == f"try-{config.hash[:8]}"
+    assert json.loads(done.stdout)["name"] == config.name
+    said = "train.epochs=9 instead of 10; seed=[1,2] instead of [0]"
+    assert f"{config.name}: try with {said}" in done.stderr
+
+
+COMPARED = (*FAST, "methods=[naive,had]")
+
+
+def a_comparison(config: RunConfig, *failures: StageFailure) -> CompareResult:
+    run = a_result(config, *failures)
+    naive = replace(run.sequences[0], method="naive")
+    return CompareResult(replace(run, sequences=(naive, *run.sequences), reference="naive"))
+
+
+def test_compare_shows_tables_and_how_to_go_on(fake: Fake) -> None:
+    seen: list[RunConfig] = []
+
+    def compare(config: RunConfig, display: Any) -> CompareResult:
+        seen.append(config)
+        return a_comparison(config)
+
+    fake("orchestrator.app.compare", compare=compare)
+    done = call("compare", *COMPARED)
+    assert done.exit_code == 0, done.output
+    assert list(seen[0].compared) == ["naive", "had"]
+    for text in ("summary", "over 1 order x 1 seed", "compare   try", "1 trained, 1 reused"):
+        assert text in done.stdout
+    shown = json.loads(call("compare", *COMPARED, "--json").stdout)
+    assert [method["method"] for method in shown["methods"]] == ["naive", "had"]
+    failure = StageFailure("b" * 64, "had", ("depth",), "not finite")
+    fake("orchestrator.app.compare", compare=lambda config, display: a_comparison(config, failure))
+    done = call("compare", *COMPARED)
+    assert done.exit_code == 1
+    assert "resume try" in done.stdout
+
+
+def test_runs_and_comparisons_are_not_mixed_up(fake: Fake) -> None:
+    fake("orchestrator.app.compare")
+    fake("orchestrator.app.run")
+    done = call("compare", *FAST)
+    assert done.exit_code == 2
+    assert "methods=null is not allowed in a comparison" in done.stderr
+    done = call("run", *COMPARED)
+    assert done.exit_code == 2
+    assert "methods=[naive,had] is not allowed in a run of one method: had compare" in done.stderr
+
+
+def test_resume_continues_a_comparison(fake: Fake) -> None:
+    recorded, seen = compose(COMPARED), []
+
+    def compare(config: RunConfig, display: Any) -> CompareResult:
+        seen.append(config)
+        return a_comparison(config)
+
+    fake("orchestrator.app.run", recorded=lambda store, name: recorded)
+    fake("orchestrator.app.compare", compare=compare)
+    assert call("resume", "try").exit_code == 0
+    assert seen == [recorded]
 
 
 PLAN = {

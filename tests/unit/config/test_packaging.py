@@ -94,7 +94,7 @@ def test_the_documents_of_json_output_name_every_key() -> None:
     from dataclasses import fields
 
     from orchestrator.cli.checks import Check
-    from orchestrator.display import results
+    from orchestrator.display import comparison, results, summary
     from orchestrator.plan import DryRun, DryRunRow
 
     text = (ROOT / "docs" / "json.md").read_text()
@@ -104,10 +104,15 @@ def test_the_documents_of_json_output_name_every_key() -> None:
         results.StageResult,
         results.StageFailure,
         results.RerunResult,
+        summary.Spread,
+        summary.OrderSummary,
+        summary.MethodSummary,
+        comparison.Paired,
         DryRun,
         DryRunRow,
         Check,
     )
     for cls in shown:
         for field in fields(cls):
-            assert f"`{field.name}`" in text, f"{cls.__name__}.{field.name}"
+            shown_as = (f"`{field.name}`", f'"{field.name}"')
+            assert any(name in text for name in shown_as), f"{cls.__name__}.{field.name}"

@@ -115,6 +115,13 @@ def test_a_sequence_of_one_stage_forgets_nothing():
     assert math.isnan(mean_over_tasks({}))
 
 
+def test_a_task_that_was_scored_once_has_nothing_to_forget():
+    """``joint`` has one row: no forgetting, where 0 would make it the best of all."""
+    joint = RMatrix(("semantic", "depth"), {2: row(0.4, 0.5)})
+    assert math.isnan(forgetting(joint, TASKS)["semantic"])
+    assert math.isnan(bwt(joint, TASKS)["semantic"])
+
+
 def test_plasticity_compares_each_task_in_its_own_stage():
     single = RMatrix(("semantic", "depth"), {1: row(0.4), 2: row(abs_err=0.4)})
     found = plasticity(MATRIX, single, TASKS)
