@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from orchestrator.cli import compare, data, doctor, plan, rerun, resume, run, ui
+from orchestrator.cli import compare, data, doctor, plan, rerun, resume, run, sweep, ui
 from orchestrator.cli.failures import HadGroup
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
+app.command("sweep")(sweep.sweep)
 app.command("resume")(resume.resume)
 app.command("plan")(plan.plan)
 app.command("rerun")(rerun.rerun)

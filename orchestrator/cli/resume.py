@@ -14,6 +14,7 @@ from orchestrator.cli.output import (
     absolute_store,
     console,
 )
+from orchestrator.cli.sweep import Trials, execute_sweep, more_trials
 
 if TYPE_CHECKING:
     from orchestrator.config import RunConfig
@@ -25,10 +26,11 @@ Fork = Annotated[
 
 
 def resume(
-    name: Annotated[str, typer.Argument(help="Name of a run or comparison started before.")],
+    name: Annotated[str, typer.Argument(help="Name of a run, comparison or sweep started before.")],
     overrides: Overrides = None,
     store: Store = DEFAULT_STORE,
     fork: Fork = False,
+    trials: Trials = None,
     as_json: AsJson = False,
 ) -> None:
     """Continue what was started under a name, with the settings it was started with.
@@ -36,11 +38,17 @@ def resume(
     Overrides may change where it runs (cluster, tracking, dataset.path). What decides results may
     change with --fork only: that is another run, which shares every stage that stays the same.
     """
+    from had_core.errors import BadInput
     from orchestrator.app.run import recorded
 
     known = recorded(absolute_store(store), name)
     config = _wanted(known, overrides or [], fork=fork)
-    if config.compared:
+    more = more_trials(trials)
+    if config.search is not None:
+        execute_sweep(config, as_json, more)
+    elif more:
+        raise BadInput(f"--trials={trials} is not allowed: {name} is no sweep")
+    elif config.compared:
         from orchestrator.cli.compare import execute_compare
 
         execute_compare(config, as_json)

@@ -25,12 +25,11 @@ from orchestrator.search.objective import OrderScore, running
 from orchestrator.search.process import heard_from
 from orchestrator.search.settings import SearchConfig
 from orchestrator.search.space import distributions
-from orchestrator.search.study import MESSAGE, interrupt
+from orchestrator.search.study import MESSAGE, SCORES, interrupt
 from orchestrator.search.trial import Cancelled, Failed, Heard, Scored, Waiting
 
 OnTrial = Callable[[TrialEvent], None]
 
-SCORES = "had.scores"  # user attribute: [Delta_m, forgetting] of every order, in sequence
 _MOST_TEXT = 2000  # characters of a message in the study
 
 

@@ -31,6 +31,7 @@ from orchestrator.search.space import DistinctSampler, identity, params_of, poin
 
 INTERRUPTED = "had.interrupted"  # user attribute: of a trial that comes again under another number
 MESSAGE = "had.message"  # why a trial failed
+SCORES = "had.scores"  # of a trial: [Delta_m, forgetting] of every order, in sequence
 _SETTINGS = "had.search"  # of the study: what it was begun with
 _POPULATION = 10  # of NSGA-II: sweeps are tens of trials
 _REDUCTION = 2  # of HALVING: twice the orders, half the settings
@@ -171,7 +172,7 @@ def interrupt(study: Study, trial: FrozenTrial) -> None:
 
 def _enqueue_grid(study: Study, settings: SearchConfig) -> None:
     """Every point that the study does not have yet."""
-    known = {identity(params_of(trial)) for trial in _counting(study, waiting=True)}
+    known = {identity(params_of(trial)) for trial in counting(study, waiting=True)}
     for point in points(settings.space):
         if identity(point) not in known:
             study.enqueue_trial(point)
@@ -182,7 +183,7 @@ def remaining(study: Study, settings: SearchConfig) -> int:
 
     A trial that failed by itself is done, one that was interrupted is not.
     """
-    done = sum(trial.state.is_finished() for trial in _counting(study))
+    done = sum(trial.state.is_finished() for trial in counting(study))
     return max(0, settings.trials - done)
 
 
@@ -201,10 +202,10 @@ def best(study: Study) -> tuple[Best, ...]:
 
 def distinct_parameters(study: Study) -> frozenset[str]:
     """The settings that were tried, as canonical JSON; interrupted attempts aside."""
-    return frozenset(identity(trial.params) for trial in _counting(study))
+    return frozenset(identity(trial.params) for trial in counting(study))
 
 
-def _counting(study: Study, *, waiting: bool = False) -> list[FrozenTrial]:
+def counting(study: Study, *, waiting: bool = False) -> list[FrozenTrial]:
     """Trials but for interrupted ones, and those that still wait unless asked for."""
     return [
         trial

@@ -1,0 +1,62 @@
+"""``had sweep``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.failures import continued_by
+from orchestrator.cli.output import AsJson, Overrides, console, emit_json, had_command
+
+if TYPE_CHECKING:
+    from orchestrator.config import RunConfig
+    from orchestrator.display.sweep_results import SweepResult
+
+Trials = Annotated[
+    str | None,
+    typer.Option("--trials", metavar="+N", help="Judge N more settings than were asked for."),
+]
+
+
+def sweep(overrides: Overrides = None, trials: Trials = None, as_json: AsJson = False) -> None:
+    """Search method settings, each judged across task orders; stages are trained once.
+
+    The same command again continues where it stopped.
+    """
+    from orchestrator.config import compose
+
+    more = more_trials(trials)
+    execute_sweep(compose(overrides or [], search="tpe"), as_json, more)
+
+
+def more_trials(text: str | None) -> int:
+    """What ``--trials +N`` adds."""
+    from had_core.errors import BadInput
+
+    if text is None:
+        return 0
+    number = text.removeprefix("+")
+    if not text.startswith("+") or not number.isdecimal() or not int(number):
+        raise BadInput(f"--trials={text} is not allowed: +N, the number of further trials")
+    return int(number)
+
+
+def execute_sweep(config: RunConfig, as_json: bool, more: int = 0) -> None:
+    """Run what remains of a sweep and show what it found."""
+    from orchestrator.app.sweep import sweep as sweep_app
+    from orchestrator.display.sweep_live import make_sweep_display
+
+    again = had_command("resume", config.name, store=config.store.root)
+    with continued_by(again), make_sweep_display(console(stderr=True), silent=as_json) as display:
+        result = sweep_app(config, display, more)
+    if as_json:
+        emit_json(result.to_json())
+    else:
+        _show(result)
+    if not result.best:
+        raise typer.Exit(1)
+
+
+def _show(result: SweepResult) -> None:
+    console().print(result)
