@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Before torch, Ray or MLflow are imported by any test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,3 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(folder)
         if not any(item.get_closest_marker(tier) for tier in _TIERS):
             item.add_marker("unit")
+
+
+@pytest.fixture
+def ctrl_c():
+    """Press Ctrl-C; works where the shell started the tests in the background as well."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)

@@ -28,7 +28,7 @@ from orchestrator.app.scores import constant_row
 from orchestrator.app.sweep_journal import SweepJournal
 from orchestrator.app.sweep_problem import SweepProblem
 from orchestrator.app.sweep_result import result_of, trial_results
-from orchestrator.config import Backend, RunConfig
+from orchestrator.config import RunConfig
 from orchestrator.display.sweep_results import SweepResult
 from orchestrator.execution.messages import Event, Outcome
 from orchestrator.search.events import TrialEvent
@@ -71,8 +71,6 @@ def sweep(config: RunConfig, display: SweepDisplay, more: int = 0) -> SweepResul
     started = time.perf_counter()
     if config.search is None:
         raise BadInput("search=null is not allowed for a sweep: tpe, random, grid or nsga2")
-    if config.cluster.backend is Backend.INLINE:
-        raise BadInput("cluster.backend=inline is not allowed for a sweep: ray")
     check_before_writing(config)
     store = Store.open(config.store.root)
     dataset = open_dataset(config.dataset, display.note)
@@ -190,12 +188,8 @@ def _drive(
     counts: _Counts,
 ) -> None:
     """Trials in a thread of their own, the engine watched from this one."""
-    from orchestrator.execution.cluster import connect
-    from orchestrator.execution.session import engine_session
+    from orchestrator.search.inline import run_inline
     from orchestrator.search.tuner import run_tuner
-
-    config = problem.config
-    place = placement(config.cluster, dataset)
 
     def hear(event: Event) -> None:
         if isinstance(event, Outcome):
@@ -209,25 +203,39 @@ def _drive(
     def within_budget() -> bool:
         return search.stage_budget is None or counts.trained < search.stage_budget
 
+    with _engine(problem.config, store, dataset) as (session, scratch):
+
+        def run(stop: Callable[[], bool]) -> None:
+            wanted = (search, study, problem, session.queue)
+            if scratch is None:
+                run_inline(*wanted, on_trial, stop, may_begin=within_budget)
+            else:
+                run_tuner(*wanted, scratch, on_trial, stop, may_begin=within_budget)
+
+        with _Trials(session, run) as trials:
+            counts.interrupted = session.watch(hear, events.journal, on_interrupt=trials.stop)
+
+
+@contextmanager
+def _engine(
+    config: RunConfig, store: Store, dataset: ShardDataset
+) -> Iterator[tuple[Session, str | None]]:
+    """The engine with its lanes, and the scratch folder of its cluster; None without Ray."""
+    from orchestrator.execution.session import engine_session, inline_session
+
+    place = placement(config.cluster, dataset)
+    if place.inline:
+        with inline_session(store, place) as session:
+            yield session, None
+        return
+    from orchestrator.execution.cluster import connect
+
+    scratch = f"{store.uri}/scratch/ray"
     with (
-        connect(place.cluster, f"{store.uri}/scratch/ray") as cluster,
+        connect(place.cluster, scratch) as cluster,
         engine_session(store, place, cluster) as session,
     ):
-        trials = _Trials(
-            session,
-            lambda stop: run_tuner(
-                search,
-                study,
-                problem,
-                session.queue,
-                cluster.scratch,
-                on_trial,
-                stop,
-                may_begin=within_budget,
-            ),
-        )
-        with trials:
-            counts.interrupted = session.watch(hear, events.journal, on_interrupt=trials.stop)
+        yield session, cluster.scratch
 
 
 class _Trials:

@@ -57,7 +57,7 @@ KEYS = (
     "name",
 )
 
-_SPACE = "search.space."
+_SPACE = "search.space"
 MOST_ORDERS = 5040  # 7!: more stages than anyone trains, and a plan that still answers at once
 
 
@@ -106,7 +106,7 @@ def compose_raw(
 ) -> tuple[dict[str, Any], str | None]:
     """The composed tree as plain values, and the recipe's name where one was chosen."""
     tree = resources.folder("experiments")
-    space = [text for text in overrides if override_syntax.parse(text).key_or_group[:13] == _SPACE]
+    space = [text for text in overrides if _is_of_the_space(text)]
     given = [text for text in overrides if text not in space]
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(tree)):
@@ -123,6 +123,11 @@ def compose_raw(
     # Hydra would merge a range into the option's, and refuse what the option lacks.
     values = override_syntax.apply(values, space, tree, allowed={"search": "search"})
     return said_last(values, overrides), recipe
+
+
+def _is_of_the_space(override: str) -> bool:
+    key = override_syntax.parse(override).key_or_group
+    return key == _SPACE or key.startswith(f"{_SPACE}.")
 
 
 def _chooses_search(overrides: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from orchestrator.search.process import heard_from
 from orchestrator.search.searcher import StudySearch
 
 
@@ -23,7 +24,7 @@ class StudyScheduler(FIFOScheduler):
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        pruned = self._search.heard(trial.trial_id, result)
+        pruned = self._search.heard(trial.trial_id, heard_from(result))
         decision: str = TrialScheduler.STOP if pruned else TrialScheduler.CONTINUE
         return decision
 

@@ -98,12 +98,12 @@ class StudySearch(OptunaSearch):
             self._on_trial(TrialStarted(trial.number, live.label, params))
             return {"label": live.label, "params": params}
 
-    def heard(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Take in what a trial's process says; whether the pruner gives the trial up."""
+    def heard(self, trial_id: str, heard: Heard) -> bool:
+        """Take in what a trial says; whether the pruner gives the trial up."""
         live = self._live.get(trial_id)
         if live is None:
             return False
-        live.last = heard_from(result)
+        live.last = heard
         if isinstance(live.last, Scored):
             with self._keeping_errors():
                 self._score(live, live.last)
@@ -137,7 +137,7 @@ class StudySearch(OptunaSearch):
         if live is None:
             return
         if result and not error and not live.pruned:
-            self.heard(trial_id, result)
+            self.heard(trial_id, heard_from(result))
         del self._live[trial_id]
         with self._keeping_errors():
             self._queue.drop(live.label)

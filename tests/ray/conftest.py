@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,11 +44,3 @@ def micro_dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "rooms"
     build(path, RoomsConfig(seed=0, train=24, test=4, height=32, width=48))
     return ShardDataset.open(path)
-
-
-@pytest.fixture
-def ctrl_c():
-    """Press Ctrl-C; works where the shell started the tests in the background as well."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield lambda: os.kill(os.getpid(), signal.SIGINT)
-    signal.signal(signal.SIGINT, before)

@@ -90,6 +90,12 @@ def test_an_override_replaces_a_leaf_and_null_takes_it_out() -> None:
     assert composed.search == given
 
 
+def test_a_whole_space_replaces_the_options() -> None:
+    found = compose([THREE, "search.space={method:{lambda:[1.0,2.0]}}"], search="tpe").search
+    assert found is not None
+    assert found.space == {"method.lambda": Choice((1.0, 2.0))}
+
+
 def test_one_weight_a_task_for_the_tasks_that_become_old() -> None:
     weights = "search.space.method.lambda={low: 1, high: 2, per_task: true}"
     paths = [path for path in search(weights).space if "lambda" in path]

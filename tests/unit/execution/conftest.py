@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 from stages import execute, tree_of
 
@@ -18,14 +15,6 @@ def one_thread_and_no_waiting_for_the_disk(monkeypatch):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def ctrl_c():
-    """Press Ctrl-C; works where the shell started the tests in the background as well."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield lambda: os.kill(os.getpid(), signal.SIGINT)
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
