@@ -91,7 +91,9 @@ def test_an_override_replaces_a_leaf_and_null_takes_it_out() -> None:
 
 
 def test_a_whole_space_replaces_the_options() -> None:
-    found = compose([THREE, "search.space={method:{lambda:[1.0,2.0]}}"], search="tpe").search
+    found = compose(
+        [THREE, "search.trials=2", "search.space={method:{lambda:[1.0,2.0]}}"], search="tpe"
+    ).search
     assert found is not None
     assert found.space == {"method.lambda": Choice((1.0, 2.0))}
 
