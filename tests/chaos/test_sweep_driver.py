@@ -1,0 +1,56 @@
+"""kill -9 of a sweep's driver at random moments, again and again, then one that ends."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from sweep_kills import (
+    check_mlflow,
+    check_study,
+    check_sweep,
+    drive,
+    drive_through_kills,
+    overrides,
+)
+
+from orchestrator.store import Store
+
+SEEDS = 20
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    from had_core.data.rooms import RoomsConfig, build
+
+    path = tmp_path_factory.mktemp("data") / "rooms"
+    build(path, RoomsConfig(seed=0, train=40, test=8, height=24, width=32))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(dataset, tmp_path_factory):
+    """The uninterrupted sweep: its table, and how long it takes once it has begun."""
+    import optuna
+
+    store = tmp_path_factory.mktemp("whole") / "store"
+    started = time.monotonic()
+    assert drive(overrides(dataset, store))
+    seconds = time.monotonic() - started
+    url = f"sqlite:///{store}/sweeps/killed/study.db"
+    trials = optuna.load_study(study_name="killed", storage=url).get_trials()
+    table = {trial.params["method.lambda"]: tuple(trial.values) for trial in trials}
+    check_sweep(Store.open(store), table)
+    check_mlflow(Store.open(store))
+    return table, seconds
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_sweep_whose_driver_is_killed_ends_as_if_it_had_not(seed, whole, dataset, tmp_path):
+    table, seconds = whole
+    words = overrides(dataset, tmp_path / "store")
+    drive_through_kills(words, seed, kills=3, within_s=seconds)
+    store = Store.open(tmp_path / "store")
+    check_study(store, table)
+    check_sweep(store, table)
+    check_mlflow(store)
