@@ -28,10 +28,11 @@ from orchestrator.app.scores import constant_row
 from orchestrator.app.sweep_journal import SweepJournal
 from orchestrator.app.sweep_problem import SweepProblem
 from orchestrator.app.sweep_result import result_of, trial_results
+from orchestrator.app.sweep_tally import StageTally, sweep_start
 from orchestrator.config import RunConfig
 from orchestrator.display.sweep_results import SweepResult
 from orchestrator.execution.messages import Event, Outcome
-from orchestrator.search.events import TrialEvent
+from orchestrator.search.events import TrialEvent, TrialStarted
 from orchestrator.search.settings import SearchConfig
 from orchestrator.store import Store
 from orchestrator.tracking.events import End
@@ -163,9 +164,10 @@ def _search(
     config = problem.config
     with tracking(config, store, display):
         events = SweepJournal(Journal(store.uri, config.name), problem, store)
-        events.begin(dataset, trial_results(study))
+        trials = trial_results(study)
+        events.begin(dataset, trials)
         left = remaining(study, search)
-        display.begin_sweep(config.name, trials=search.trials, done=search.trials - left)
+        display.begin_sweep(sweep_start(problem, search, study, trials))
         try:
             if left:
                 _drive(problem, search, study, store, dataset, display, events, counts)
@@ -191,13 +193,18 @@ def _drive(
     from orchestrator.search.inline import run_inline
     from orchestrator.search.tuner import run_tuner
 
+    tally = StageTally(problem, store)
+
     def hear(event: Event) -> None:
         if isinstance(event, Outcome):
             counts.trained += event.trained
         display.event(event)
+        display.count(tally.counts(session.open))
 
     def on_trial(event: TrialEvent) -> None:
         events.hear(event)
+        if isinstance(event, TrialStarted):
+            tally.begin(event.params)
         display.trial(event)
 
     def within_budget() -> bool:

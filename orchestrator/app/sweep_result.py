@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.app.sweep_journal import objectives
 from orchestrator.app.sweep_problem import SweepProblem
 from orchestrator.config import RunConfig
-from orchestrator.display.sweep_results import SweepResult, TrialResult
+from orchestrator.display.summary import Spread
+from orchestrator.display.sweep_results import OrderResult, SweepResult, TrialResult
+from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.search.settings import Params, SearchConfig
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from orchestrator.store import Store
+
+
+_MOST_MANIFESTS = 200
 
 
 def trial_results(study: Study) -> tuple[TrialResult, ...]:
@@ -60,6 +65,7 @@ def result_of(
     store: Store,
     *,
     study_url: str,
+    stages_trained: int,
     **of_this_command: Any,
 ) -> SweepResult:
     """What the sweep found so far."""
@@ -69,16 +75,25 @@ def result_of(
     trials = trial_results(study)
     winners = best(study)
     wanted, unique = _sharing(problem, trials)
+    sealed = [key for key in sorted(unique) if store.is_sealed(ArtifactKind.FIT, key)]
+    labels = [label for label, method in config.methods if method == config.method]
     return SweepResult(
         name=config.name,
         recipe=config.recipe,
+        method=labels[-1],
+        reference=config.reference_label or "",
         objectives={name: way.value for name, way in objectives(search.objective).items()},
         orders=problem.orders,
+        seeds=config.seeds,
         trials=trials,
         trials_wanted=search.trials,
         best=tuple(winner.label for winner in winners),
+        best_orders=_orders(problem, winners[0].params) if winners else (),
         stages_wanted=wanted,
-        stages_unique=unique,
+        stages_unique=len(unique),
+        stages_trained=stages_trained,
+        stages_reused=max(0, len(sealed) - stages_trained),
+        seconds_per_stage=_mean_seconds(store, sealed),
         store=store.uri,
         study=re.sub(r"(://[^:/@]*:)[^/]*@", r"\1***@", study_url),
         again=overrides_of(config, winners[0].params) if winners else (),
@@ -86,15 +101,37 @@ def result_of(
     )
 
 
-def _sharing(problem: SweepProblem, trials: tuple[TrialResult, ...]) -> tuple[int, int]:
-    """Stages that all different sequences ask for, and how many of them differ."""
+def _orders(problem: SweepProblem, params: Params) -> tuple[OrderResult, ...]:
+    """One setting in every order, over the seeds."""
+    reference = problem.config.reference_label
+    results = [r for r in problem.results(params) if r.method != reference]
+    return tuple(
+        OrderResult(
+            order,
+            Spread.of(r.delta_m_pct for r in results if r.order == order),
+            Spread.of(r.forgetting for r in results if r.order == order),
+        )
+        for order in problem.orders
+    )
+
+
+def _mean_seconds(store: Store, keys: Sequence[str]) -> float | None:
+    """What training one of these stages took, from the manifests of a few hundred of them."""
+    chosen = keys[:: 1 + len(keys) // _MOST_MANIFESTS]
+    manifests = (store.manifest(ArtifactKind.FIT, key) for key in chosen)
+    spread = Spread.of(float(manifest["seconds"]) for manifest in manifests if manifest)
+    return spread.mean if spread else None
+
+
+def _sharing(problem: SweepProblem, trials: tuple[TrialResult, ...]) -> tuple[int, frozenset[str]]:
+    """How many stages all different sequences ask for, and the different ones among them."""
     sequences = {
         tuple(stage.key for stage in sequence.stages)
         for trial in trials
         if trial.state != "waiting"
         for sequence in problem.sequences(trial.params)
     }
-    return sum(map(len, sequences)), len(set().union(*sequences))
+    return sum(map(len, sequences)), frozenset().union(*sequences)
 
 
 def overrides_of(config: RunConfig, params: Params) -> tuple[str, ...]:

@@ -52,5 +52,6 @@ def _show(result: CompareResult, again: str) -> None:
     from orchestrator.display.compare_tables import compare_tables
 
     console().print(compare_tables(result))
-    results = {"results": result.results} if result.results else {}
-    show_facts("compare", result.run, again, results)
+    run = result.run
+    more = {"results": result.results, "continue": again if run.failures else None}
+    show_facts("compare", run.name, run.store, run.tracking_uri, **more)

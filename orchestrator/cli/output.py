@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +14,6 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from orchestrator.display.results import RunResult
 
 DEFAULT_STORE = "had-store"
 _WIDTH_OF_LOGS = 120  # where the output is no terminal
@@ -70,22 +67,19 @@ def had_command(*words: str, store: str | None = None) -> str:
 
 
 def show_facts(
-    kind: str, result: RunResult, again: str, more: Mapping[str, str] | None = None
+    kind: str, name: str, store: str, tracking_uri: str | None, **more: str | None
 ) -> None:
     """Below the tables: the name, where things lie, and what one may type next.
 
     Args:
         kind: of what has ended, ``run``.
-        again: the command that continues it.
-        more: further lines, by their label.
+        more: further lines by their label; None for those that there are not.
     """
-    facts = {kind: result.name, "store": result.store, **(more or {})}
-    if result.failures:
-        facts["continue"] = again
-    if result.tracking_uri is not None:
-        facts["tracking"] = result.tracking_uri
-        facts["see it"] = had_command("ui", store=result.store)
+    facts: dict[str, str | None] = {kind: name, "store": store, **more}
+    if tracking_uri is not None:
+        facts |= {"tracking": tracking_uri, "see it": had_command("ui", store=store)}
     out = console()
     out.print()
     for label, value in facts.items():
-        out.print(f"{label:<10}{value}", soft_wrap=True, markup=False, highlight=False)
+        if value is not None:
+            out.print(f"{label:<10}{value}", soft_wrap=True, markup=False, highlight=False)

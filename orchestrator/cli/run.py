@@ -51,4 +51,5 @@ def _show(result: RunResult, again: str) -> None:
     from orchestrator.display.tables import run_tables
 
     console().print(run_tables(result))
-    show_facts("run", result, again)
+    unfinished = {"continue": again} if result.failures else {}
+    show_facts("run", result.name, result.store, result.tracking_uri, **unfinished)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.failures import continued_by
-from orchestrator.cli.output import AsJson, Overrides, console, emit_json, had_command
+from orchestrator.cli.output import AsJson, Overrides, console, emit_json, had_command, show_facts
 
 if TYPE_CHECKING:
     from orchestrator.config import RunConfig
@@ -53,10 +54,20 @@ def execute_sweep(config: RunConfig, as_json: bool, more: int = 0) -> None:
     if as_json:
         emit_json(result.to_json())
     else:
-        _show(result)
+        _show(result, again)
     if not result.best:
         raise typer.Exit(1)
 
 
-def _show(result: SweepResult) -> None:
-    console().print(result)
+def _show(result: SweepResult, again: str) -> None:
+    from orchestrator.display.sweep_tables import sweep_tables
+
+    console().print(sweep_tables(result))
+    ended = sum(result.counts[state] for state in ("complete", "pruned", "failed"))
+    more = {
+        "study": result.study,
+        "results": result.results,
+        "continue": again if ended < result.trials_wanted else f"{again} --trials +10",
+        "settings": shlex.join(result.again) or None,
+    }
+    show_facts("sweep", result.name, result.store, result.tracking_uri, **more)

@@ -95,7 +95,7 @@ class LineDisplay(SilentDisplay):
         now = self._clock()
         with self._lock:
             before, self._state = self._state, self._state.after(event, now)
-            line = _line(event, before, self._state, now)
+            line = event_line(event, before, self._state, now)
         if line:
             self.note(line)
 
@@ -130,7 +130,7 @@ class LiveDisplay(LineDisplay):
         with self._lock:
             before, self._state = self._state, self._state.after(event, now)
         if isinstance(event, (Outcome, LaneFault)):
-            line = _line(event, before, self._state, now)
+            line = event_line(event, before, self._state, now)
             if line:
                 self.note(line)
 
@@ -159,12 +159,12 @@ def live_view(state: RunProgress, now: float) -> RenderableType:
         f", {state.cached} cached" if state.cached else "",
         (f", {state.failed} failed" if state.failed else "", "bold red"),
         f"  {duration(now - state.began)}",
-        _left(left),
+        left_text(left),
         "" if state.active or not state.to_train else f"  {_between(state)}",
     )
     stages = sorted(state.active.values(), key=lambda stage: stage.lane)
     width = max((len(stage.method) for stage in stages), default=0)
-    return Group(head, *(_stage_view(stage, width, now) for stage in stages))
+    return Group(head, *(stage_view(stage, width, now) for stage in stages))
 
 
 def _between(state: RunProgress) -> str:
@@ -173,13 +173,13 @@ def _between(state: RunProgress) -> str:
     return "finishing" if ended >= state.to_train else "starting workers"
 
 
-def _stage_view(stage: ActiveStage, width: int, now: float) -> RenderableType:
+def stage_view(stage: ActiveStage, width: int, now: float) -> RenderableType:
     last = stage.last
     grid = Table.grid(padding=(0, 2))
     order = Text(" → ").join(
         Text(task, style="bold cyan" if task in stage.tasks else "dim") for task in stage.order
     )
-    bar = ProgressBar(total=1.0, completed=stage.fraction, width=24)
+    bar = ProgressBar(total=1.0, completed=stage.fraction, width=20)
     if last is None or last.epoch == 0:
         grid.add_row(Text(f"  {stage.method:<{width}}"), order, bar, Text("starting", style="dim"))
         return grid
@@ -190,14 +190,14 @@ def _stage_view(stage: ActiveStage, width: int, now: float) -> RenderableType:
         bar,
         f"epoch {last.epoch}/{last.epochs}",
         pace,
-        _left(stage.seconds_left(now)),
+        left_text(stage.seconds_left(now)).strip(),
     )
     if not last.terms:
         return grid
     return Group(grid, Text(f"    {_terms(last)}", style="dim", overflow="ellipsis", no_wrap=True))
 
 
-def _line(event: Event, before: RunProgress, after: RunProgress, now: float) -> str | None:
+def event_line(event: Event, before: RunProgress, after: RunProgress, now: float) -> str | None:
     """What is worth a line of a log."""
     match event:
         case StageLeased():
@@ -213,7 +213,7 @@ def _line(event: Event, before: RunProgress, after: RunProgress, now: float) -> 
             return (
                 f"{_place(event.method, event.order, event.tasks)}: "
                 f"epoch {finished_epochs(event)}/{event.epochs}  {_terms(event)}  "
-                f"{event.images_per_s:.1f} images/s{_left(left)}"
+                f"{event.images_per_s:.1f} images/s{left_text(left)}"
             )
         case Outcome():
             return _ended(event, before, after)
@@ -227,7 +227,8 @@ def _ended(outcome: Outcome, before: RunProgress, after: RunProgress) -> str | N
     place = _place(stage.method, stage.order, stage.tasks) if stage else outcome.key[:12]
     if outcome.status is Status.SEALED and outcome.trained:
         ended = after.trained + after.failed
-        return f"{place}: trained in {duration(outcome.seconds)} ({ended} of {after.to_train})"
+        count = f" ({ended} of {after.to_train})" if after.to_train else ""  # a sweep has no end
+        return f"{place}: trained in {duration(outcome.seconds)}{count}"
     if outcome.status is Status.FAILED and outcome.failure is not None:
         return f"{place}: failed: {outcome.failure.message}"
     if outcome.status is Status.CANCELLED:
@@ -247,5 +248,5 @@ def _terms(progress: StageProgress) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in progress.terms.items())
 
 
-def _left(seconds: float | None) -> str:
+def left_text(seconds: float | None) -> str:
     return "" if seconds is None else f"  about {duration(seconds)} left"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from had_core.tasks import Direction, MetricSpec
 from orchestrator.display.summary import Spread
 
@@ -56,6 +58,21 @@ def metric_title(task: str, metric: MetricSpec) -> str:
     named = metric.name.endswith(metric.unit)  # mean_deg says its unit itself
     unit = f" {metric.unit}" if metric.unit and not named else ""
     return f"{task}\n{metric.name}{unit} {ARROWS[metric.direction]}"
+
+
+def params_text(params: Mapping[str, object]) -> str:
+    """``lambda 3.1  delta 0.52``: without what all settings of a method have before their name."""
+    return "  ".join(f"{param_name(path)} {param_text(value)}" for path, value in params.items())
+
+
+def param_name(path: str) -> str:
+    """``method.loss.delta`` is shown as ``delta``, ``method.lambda.depth`` as ``lambda.depth``."""
+    return path.removeprefix("method.").removeprefix("loss.")
+
+
+def param_text(value: object) -> str:
+    """Four digits that count."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _decimals(value: float) -> int:

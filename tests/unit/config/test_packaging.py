@@ -94,7 +94,7 @@ def test_the_documents_of_json_output_name_every_key() -> None:
     from dataclasses import fields
 
     from orchestrator.cli.checks import Check
-    from orchestrator.display import comparison, results, summary
+    from orchestrator.display import comparison, results, summary, sweep_results
     from orchestrator.plan import DryRun, DryRunRow
 
     text = (ROOT / "docs" / "json.md").read_text()
@@ -108,6 +108,9 @@ def test_the_documents_of_json_output_name_every_key() -> None:
         summary.OrderSummary,
         summary.MethodSummary,
         comparison.Paired,
+        sweep_results.SweepResult,
+        sweep_results.TrialResult,
+        sweep_results.OrderResult,
         DryRun,
         DryRunRow,
         Check,
