@@ -177,13 +177,7 @@ def _trial_points(
 
     A best value appears once all trials before have ended, so that no point ever changes.
     """
-    points = [
-        Point(f"trial/{name}", trial.number, ms(trial.end.time), value)
-        for trial in trials
-        if trial.end is not None
-        for name, value in trial.values.items()
-        if value is not None
-    ]
+    points = [point for trial in trials for point in trial.values_by_number]
     if len(objectives) != 1:
         return tuple(points)
     ((name, way),) = objectives.items()

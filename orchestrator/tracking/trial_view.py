@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from orchestrator.tracking.events import (
@@ -75,6 +76,15 @@ class TrialView:
     @property
     def values(self) -> Numbers:
         return self.end.values if self.end else {}
+
+    @cached_property
+    def values_by_number(self) -> tuple[Point, ...]:
+        """For the sweep's run: the final values over the trial's number."""
+        if self.end is None:
+            return ()
+        at = ms(self.end.time)
+        values = [(name, value) for name, value in self.values.items() if value is not None]
+        return tuple(Point(f"trial/{name}", self.number, at, value) for name, value in values)
 
     @property
     def rank(self) -> tuple[int, str]:

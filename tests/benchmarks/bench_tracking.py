@@ -1,25 +1,36 @@
 """What tracking costs: on the training path, and how fast MLflow catches up.
 
-    python -m tests.benchmarks.bench_tracking [--json FILE]
+    python tests/benchmarks/bench_tracking.py [--json FILE] [--stages 60] [--trials 1000]
 
 (a) Journal: time that one stage's events take inside ``Journal.append`` and ``flush``, on the
 training path, for a stage of 20 epochs and one of 1000. Budget: 10 ms a stage.
 (b) Drain: stage records a second into a fresh sqlite MLflow (5 epochs, an R row, a logged model
-with lineage, 3 pictures, status). Goal: 5 a second.
+with lineage, 3 pictures, status), each stage in a sequence of its own. Goal: 5 a second.
+(c) Drain of a sweep, with its trials, sequences and light runs of shared stages.
+(d) Fold: events of a made-up sweep (6 orders, had and naive) into records, as they come: seconds a
+trial at the beginning and at the end, and the memory that is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
+import resource
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout, installed or not
+
+from made_up_sweep import METRICS, TASKS, MadeUpSweep
 
 from had_core.tasks import DenseTask, TaskKind
 from orchestrator.tracking.events import (
@@ -35,18 +46,13 @@ from orchestrator.tracking.events import (
     StageStarted,
     sequence_id,
 )
-from orchestrator.tracking.journal import Journal, JournalReader
+from orchestrator.tracking.fold import Fold
+from orchestrator.tracking.journal import Entry, Journal, JournalReader
 from orchestrator.tracking.location import TrackingLocation
 from orchestrator.tracking.mlflow_writer import MlflowWriter
 from orchestrator.tracking.pictures import render_examples
 
 RUN = "bench"
-TASKS = ("depth", "normal", "semantic")
-METRICS = {
-    "depth": ("abs_err", "rel_err"),
-    "normal": ("mean_deg", "median_deg", "within_11.25", "within_22.5", "within_30"),
-    "semantic": ("miou", "pixel_acc"),
-}
 
 
 def stage_events(number: int, epochs: int) -> list[Event]:
@@ -125,13 +131,25 @@ def journal_cost(root: Path, epochs: int, seconds: float, repeats: int) -> dict[
 
 def drain_rate(root: Path, stages: int, epochs: int = 5) -> dict[str, float]:
     """Stage records a second, MLflow's import and the creation of its database aside."""
-    store = root / "drain"
-    journal = Journal(store, RUN)
-    journal.append(RunStarted(time=1.7e9, run=RUN, recipe="bench"))
+    events: list[Event] = [RunStarted(time=1.7e9, run=RUN, recipe="bench")]
     for number in range(stages):
-        for event in stage_events(number, epochs):
-            journal.append(event)
-    journal.append(RunFinished(time=2e9, run=RUN, end=End.FINISHED))
+        events += stage_events(number, epochs)
+    events.append(RunFinished(time=2e9, run=RUN, end=End.FINISHED))
+    figures = _drain(root / "drain", events)
+    return {"stages": stages, "stages_per_s": stages / figures["seconds"], **figures}
+
+
+def sweep_drain_rate(root: Path, trials: int) -> dict[str, float]:
+    """The same of a small sweep: every run of it, and those that stand for a trained stage."""
+    sweep = MadeUpSweep(RUN)
+    figures = _drain(root / "sweep", sweep.whole(trials))
+    trained = sweep.stages_trained
+    return {"trials": trials, "trained_per_s": trained / figures["seconds"], **figures}
+
+
+def _drain(store: Path, events: list[Event]) -> dict[str, float]:
+    journal = Journal(store, RUN)
+    journal.append(*events)
     journal.close()
     image = np.zeros((3, 96, 128, 3), np.float32)
     depth = np.random.default_rng(0).random((3, 96, 128, 1), np.float32)
@@ -142,41 +160,84 @@ def drain_rate(root: Path, stages: int, epochs: int = 5) -> dict[str, float]:
     reader = JournalReader.open(store, RUN)
     writer = MlflowWriter(reader, RUN, location, pictures=lambda key, file: png, client=client)
     began, process = time.perf_counter(), time.process_time()
-    writer.drain()
+    written = writer.drain().written
     seconds = time.perf_counter() - began
     processor = time.process_time() - process
     again = time.perf_counter()
     restarted = MlflowWriter(JournalReader.open(store, RUN), RUN, location, client=client)
     assert restarted.drain().written == 0
     return {
-        "stages": stages,
         "seconds": seconds,
         "processor_seconds": processor,
-        "stages_per_s": stages / seconds,
-        "runs_per_s": 2 * stages / seconds,
+        "runs_per_s": written / seconds,
         "seconds_to_find_all_done": time.perf_counter() - again,
     }
 
 
-def measure(stages: int = 60) -> dict[str, dict[str, float]]:
+def fold_cost(trials: int) -> dict[str, float]:
+    """A sweep as its driver follows it, each trial in two parts, everything shown at once."""
+    sweep = MadeUpSweep(RUN)
+
+    def reread(names: Iterable[str]) -> list[Entry]:
+        raise AssertionError("nothing comes back to a sequence that is over")
+
+    fold = Fold("j", RUN, reread)
+    fold.add(_entries("start", sweep.begin()))
+    seconds, memory = [], []
+    for number in range(trials):
+        made = _entries(f"t{number}", sweep.trial(number))
+        began = time.process_time()
+        for part in (made[: len(made) // 2], made[len(made) // 2 :]):
+            fold.add(part)
+            for record in fold.changed():
+                if record.ended:
+                    assert record.digest
+                fold.settle(record.uid)
+        seconds.append(time.process_time() - began)
+        del made, part, record
+        memory.append(_resident_mib())
+    tenth = max(trials // 10, 1)
+    return {
+        "trials": trials,
+        "seconds": sum(seconds),
+        "ms_a_trial_at_the_beginning": 1e3 * statistics.fmean(seconds[:tenth]),
+        "ms_a_trial_at_the_end": 1e3 * statistics.fmean(seconds[-tenth:]),
+        "mib_kept_from_a_tenth_on": memory[-1] - memory[tenth - 1],
+    }
+
+
+def _resident_mib() -> float:
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def _entries(segment: str, events: list[Event]) -> list[Entry]:
+    return [Entry(event, segment, line) for line, event in enumerate(events)]
+
+
+def measure(stages: int, trials: int) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory(prefix="bench-tracking-") as folder:
         root = Path(folder)
         return {
             "journal_20_epochs": journal_cost(root, 20, seconds=0.05, repeats=15),
             "journal_1000_epochs": journal_cost(root, 1000, seconds=0.002, repeats=3),
             "drain_sqlite": drain_rate(root, stages),
+            "drain_sqlite_sweep": sweep_drain_rate(root, max(stages // 15, 1)),
+            "fold": fold_cost(trials),
         }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", "--out", dest="out", type=Path, help="also write the JSON here")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--stages", type=int, default=60, help="stage records to drain")
+    parser.add_argument("--trials", type=int, default=1000, help="of the sweep to fold")
     given = parser.parse_args()
-    text = json.dumps(measure(given.stages), indent=2)
+    text = json.dumps(measure(given.stages, given.trials), indent=2)
     print(text)
-    if given.out is not None:
-        given.out.write_text(text + "\n")
+    if given.json is not None:
+        given.json.write_text(text + "\n")
 
 
 if __name__ == "__main__":
