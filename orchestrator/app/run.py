@@ -17,7 +17,13 @@ from orchestrator.app.preflight import check_before_writing, check_place, cluste
 from orchestrator.app.scores import Reference, constant_row, sequence_results
 from orchestrator.config import Backend, RunConfig, differences, in_short
 from orchestrator.display.results import RunResult, SequenceResult, StageFailure, metrics_of
-from orchestrator.execution.driver import Placement, TreeResult, run_tree, survey
+from orchestrator.execution.driver import (
+    Placement,
+    TreeResult,
+    run_tree,
+    set_damaged_aside,
+    survey,
+)
 from orchestrator.execution.formats import read_file
 from orchestrator.execution.messages import Event
 from orchestrator.plan.artifacts import ArtifactKind
@@ -62,6 +68,7 @@ def run(config: RunConfig, display: Display) -> RunResult:
     store = Store.open(config.store.root)
     dataset = open_dataset(config.dataset, display.note)
     tree = PrefixTree.of(sequences_of(config, fingerprints_of(dataset.manifest)))
+    set_damaged_aside(tree, store)
     if survey(tree, store, config.name).open:
         check_place(config)
     record(store, config)
@@ -77,7 +84,7 @@ def run(config: RunConfig, display: Display) -> RunResult:
         reference=config.reference_label,
         tracking_uri=location(config, store).shown if config.tracking.enabled else None,
         stages_trained=sum(outcome.trained for outcome in tree_result.outcomes.values()),
-        stages_reused=len(tree_result.reused),
+        stages_reused=len(tree_result.found),
         failures=_failures(config, tree, tree_result),
         seconds=time.perf_counter() - started,
     )
@@ -131,7 +138,7 @@ def _execute(
             on_event=hear,
             journal=journal,
         )
-        scored = results(ended.reused)
+        scored = results(ended.found)
     except BaseException as error:
         kind = End.KILLED if isinstance(error, KeyboardInterrupt) else End.FAILED
         events.end(results(backlog.sealed), kind, str(error) or "interrupted")

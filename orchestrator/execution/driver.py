@@ -30,6 +30,7 @@ __all__ = [
     "follow",
     "run_on_cluster",
     "run_tree",
+    "set_damaged_aside",
     "survey",
 ]
 
@@ -66,6 +67,13 @@ class TreeResult:
     interrupted: bool = False
 
     @property
+    def found(self) -> frozenset[str]:
+        """Keys of stages that are sealed and were not trained by this run."""
+        sealed = {key: o for key, o in self.outcomes.items() if o.status is Status.SEALED}
+        trained = {key for key, outcome in sealed.items() if outcome.trained}
+        return (self.reused | sealed.keys()) - trained
+
+    @property
     def failed(self) -> tuple[Outcome, ...]:
         return tuple(o for o in self.outcomes.values() if o.status is Status.FAILED)
 
@@ -79,6 +87,16 @@ def survey(tree: PrefixTree, store: Store, run: str, label: str = "") -> Backlog
     works = tuple(_work_of(node, tree, run, label) for node in tree)
     sealed = frozenset(node.key for node in tree if _is_complete(node, store))
     return Backlog(works, sealed)
+
+
+def set_damaged_aside(tree: PrefixTree, store: Store) -> None:
+    """Verify every byte of the tree's sealed artefacts; the store names what is damaged.
+
+    ``survey`` looks at names and sizes alone, and nobody reads a stage that no open one needs.
+    """
+    for node in tree:
+        for kind, key in _artefacts(node):
+            store.load(kind, key)
 
 
 def run_tree(
@@ -179,10 +197,16 @@ def _work_of(node: StageNode, tree: PrefixTree, run: str, label: str) -> StageWo
     )
 
 
+def _artefacts(node: StageNode) -> list[tuple[ArtifactKind, str]]:
+    """Kind and key of everything that belongs to the stage."""
+    return [
+        (ArtifactKind.FIT, node.key),
+        *((ArtifactKind.MEMORY, memory.key) for memory in node.memories),
+        *((ArtifactKind.EVAL, spec.key) for spec in node.evals),
+    ]
+
+
 def _is_complete(node: StageNode, store: Store) -> bool:
     """Sealed with all that belongs to it, and its end journalled: nothing partial is left."""
-    artefacts = [(ArtifactKind.FIT, node.key)]
-    artefacts += [(ArtifactKind.MEMORY, memory.key) for memory in node.memories]
-    artefacts += [(ArtifactKind.EVAL, spec.key) for spec in node.evals]
-    sealed = all(store.is_sealed(kind, key) for kind, key in artefacts)
+    sealed = all(store.is_sealed(kind, key) for kind, key in _artefacts(node))
     return sealed and store.partial(node.key).read() is None
