@@ -77,9 +77,18 @@ def show_facts(
     """
     facts: dict[str, str | None] = {kind: name, "store": store, **more}
     if tracking_uri is not None:
-        facts |= {"tracking": tracking_uri, "see it": had_command("ui", store=store)}
+        facts |= {"tracking": tracking_uri, "see it": _seen_with(tracking_uri, store)}
     out = console()
     out.print()
     for label, value in facts.items():
         if value is not None:
             out.print(f"{label:<10}{value}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _seen_with(uri: str, store: str) -> str:
+    """What opens the MLflow UI: an address where it is a server already, else a command."""
+    if uri.startswith(("http://", "https://")):
+        return uri
+    if uri == f"sqlite:///{store}/mlflow/mlflow.db":
+        return had_command("ui", store=store)
+    return had_command("ui", "--tracking-uri", uri, store=store)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +71,8 @@ def a_result(config: RunConfig, *failures: StageFailure) -> RunResult:
     )
 
 
-def test_help_imports_nothing_heavy_and_answers_at_once() -> None:
+def test_help_imports_nothing_heavy() -> None:
+    """How fast it answers is measured in tests/benchmarks/bench_quickstart.py."""
     code = (
         "import sys\nsys.argv = ['had', '--help']\n"
         "from orchestrator.cli.main import main\n"
@@ -80,14 +80,9 @@ def test_help_imports_nothing_heavy_and_answers_at_once() -> None:
         "heavy = {'torch', 'ray', 'mlflow', 'numpy', 'pyarrow', 'hydra', 'optuna', 'rich'}\n"
         "sys.exit(','.join(sorted(heavy & set(sys.modules))) or 0)"
     )
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        seconds.append(time.perf_counter() - start)
-        assert done.returncode == 0, f"imported: {done.stderr}"
-        assert "Usage" in done.stdout
-    assert min(seconds) < 0.5
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, f"imported: {done.stderr}"
+    assert "Usage" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -105,7 +100,25 @@ def test_run_shows_tables_and_where_things_lie(fake: Fake, tmp_path: Path) -> No
     assert done.exit_code == 0, done.output
     for text in ("had: semantic → depth, seed 0", "25.0 %", "1 trained, 1 reused", str(tmp_path)):
         assert text in done.stdout
-    assert f"ui --store {tmp_path}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("sqlite:///{store}/mlflow/mlflow.db", "ui --store {store}"),
+        ("sqlite:////else/db", "ui --tracking-uri sqlite:////else/db --store {store}"),
+        ("http://host:5000", "see it    http://host:5000"),
+    ],
+)
+def test_run_says_how_to_open_what_it_tracked(
+    fake: Fake, tmp_path: Path, uri: str, shown: str
+) -> None:
+    def run(config: RunConfig, display: Any) -> RunResult:
+        return replace(a_result(config), tracking_uri=uri.format(store=tmp_path))
+
+    fake("orchestrator.app.run", run=run)
+    done = call("run", *FAST, f"store.root={tmp_path}")
+    assert shown.format(store=tmp_path) in done.stdout
 
 
 def test_run_json_is_the_only_thing_on_stdout(fake: Fake) -> None:
