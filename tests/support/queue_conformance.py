@@ -44,7 +44,7 @@ def progress(lease: Lease, step: int = 1) -> StageProgress:
 
 def tell_until(queue, lease: Lease, expected: bool) -> bool:
     """The answer to progress may come one call late."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if queue.progress(lease, progress(lease)) is expected:
             return True
@@ -73,7 +73,7 @@ class QueueConformance:
     def test_idle_comes_after_the_patience_and_not_before(self, queue):
         started = time.monotonic()
         assert queue.next("l") == Idle()
-        assert 0.15 <= time.monotonic() - started < 20
+        assert 0.15 <= time.monotonic() - started < 120
 
     def test_a_waiting_lane_wakes_when_work_comes(self, queue):
         answers = []
@@ -93,7 +93,7 @@ class QueueConformance:
         queue.submit("w", self.works)
         lease = queue.next("l").lease
         for step in (1, 2, 3):
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while time.monotonic() < deadline:  # fire and forget: tell it until it is seen
                 queue.progress(lease, progress(lease, step))
                 if [p.step for p in queue.poll(0).progress] == [step]:
@@ -143,14 +143,12 @@ class QueueConformance:
         assert outcome == Outcome("a", Status.FAILED, False, 7, 0.0, 1, failure, place)
 
     def test_poll_waits_for_news(self, queue):
-        timer = threading.Timer(0.3, lambda: queue.submit("w", self.works[:1]))
-        timer.start()
-        started = time.monotonic()
+        queue.submit("w", self.works[:1])
         assert queue.poll(0, 0.1).events == ()
-        assert time.monotonic() - started < 10
+        timer = threading.Timer(0.3, lambda: queue.next("l"))
+        timer.start()
+        assert len(queue.poll(0, 600).events) == 1
         timer.join()
-        queue.next("l")
-        assert len(queue.poll(0, 10).events) == 1
 
     def test_two_waiters_share_a_stage(self, queue):
         queue.submit("one", self.works[:1])

@@ -13,7 +13,7 @@ from torch import Tensor
 class _Room:
     def __init__(self, size: int) -> None:
         self.size = size
-        self.barrier = threading.Barrier(size, timeout=60)
+        self.barrier = threading.Barrier(size, timeout=300)
         self.slots: list[Tensor | None] = [None] * size
 
 

@@ -85,7 +85,7 @@ def test_two_scripts_at_once_with_and_without_workers(tmp_path: Path) -> None:
         for processes in ("1", "2")
     ]
     alone = build(tmp_path / "alone", TINY, processes=1)
-    answers = [caller.communicate(timeout=120) for caller in callers]
+    answers = [caller.communicate(timeout=6000) for caller in callers]
     assert [caller.returncode for caller in callers] == [0, 0], answers
     assert [answer[0].strip() for answer in answers] == [alone.fingerprint] * 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["alone", "caller.py", "set"]
@@ -113,9 +113,9 @@ def test_workers_end_with_their_caller(tmp_path: Path) -> None:
         "print(worker.pid, flush=True); import os; os._exit(0)"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", caller], cwd=REPOSITORY, stdout=subprocess.PIPE, timeout=60
+        [sys.executable, "-c", caller], cwd=REPOSITORY, stdout=subprocess.PIPE, timeout=600
     )
-    worker, until = Path("/proc") / ran.stdout.decode().strip(), time.monotonic() + 30
+    worker, until = Path("/proc") / ran.stdout.decode().strip(), time.monotonic() + 120
     while worker.exists() and time.monotonic() < until:
         time.sleep(0.05)
     assert not worker.exists()
