@@ -7,11 +7,11 @@ import time
 import pytest
 from sweep_kills import (
     check_mlflow,
-    check_study,
     check_sweep,
     drive,
     drive_through_kills,
     overrides,
+    table_of,
 )
 
 from orchestrator.store import Store
@@ -31,15 +31,11 @@ def dataset(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(dataset, tmp_path_factory):
     """The uninterrupted sweep: its table, and how long it takes once it has begun."""
-    import optuna
-
     store = tmp_path_factory.mktemp("whole") / "store"
     started = time.monotonic()
     assert drive(overrides(dataset, store))
     seconds = time.monotonic() - started
-    url = f"sqlite:///{store}/sweeps/killed/study.db"
-    trials = optuna.load_study(study_name="killed", storage=url).get_trials()
-    table = {trial.params["method.lambda"]: tuple(trial.values) for trial in trials}
+    table = table_of(store)
     check_sweep(Store.open(store), table)
     check_mlflow(Store.open(store))
     return table, seconds
@@ -51,6 +47,5 @@ def test_a_sweep_whose_driver_is_killed_ends_as_if_it_had_not(seed, whole, datas
     words = overrides(dataset, tmp_path / "store")
     drive_through_kills(words, seed, kills=3, within_s=seconds)
     store = Store.open(tmp_path / "store")
-    check_study(store, table)
     check_sweep(store, table)
     check_mlflow(store)

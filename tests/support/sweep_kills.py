@@ -43,6 +43,11 @@ class Deadly(SilentSweepDisplay):
             timer.daemon = True
             timer.start()
 
+    def event(self, event):
+        print(type(event).__name__, flush=True)
+
+    trial = event
+
 sweep(compose(sys.argv[2:]), Deadly(Console(file=io.StringIO())))
 """
 
@@ -68,19 +73,33 @@ def overrides(dataset: Path, store: Path, *more: str) -> list[str]:
     ]
 
 
-def drive(words: Sequence[str], kill_after_s: float = -1.0) -> bool:
-    """One driver in a process of its own; whether it came to its end."""
+def start(words: Sequence[str], kill_after_s: float = -1.0) -> subprocess.Popen[str]:
+    """A driver in a process of its own; it prints the name of every event it hears."""
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(kill_after_s), *words],
         cwd=Path(words[1].partition("=")[2]).parent,
         env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert done.returncode in (0, -signal.SIGKILL), "the driver failed by itself"
-    return done.returncode == 0
+
+
+def drive(words: Sequence[str], kill_after_s: float = -1.0) -> bool:
+    """One driver; whether it came to its end."""
+    driver = start(words, kill_after_s)
+    driver.communicate()
+    assert driver.returncode in (0, -signal.SIGKILL), "the driver failed by itself"
+    return driver.returncode == 0
+
+
+def table_of(store: Path) -> dict[float, tuple[float, ...]]:
+    """Values by weight, as the study holds them."""
+    import optuna
+
+    study = optuna.load_study(study_name=NAME, storage=f"sqlite:///{store}/sweeps/{NAME}/study.db")
+    trials = [trial for trial in study.get_trials() if trial.state.name == "COMPLETE"]
+    return {trial.params["method.lambda"]: tuple(trial.values) for trial in trials}
 
 
 def drive_through_kills(words: Sequence[str], seed: int, kills: int, within_s: float) -> int:
@@ -122,13 +141,8 @@ def check_study(store: Store, expected: dict[float, tuple[float, ...]]) -> None:
     study = optuna.load_study(study_name=NAME, storage=url)
     states = Counter(trial.state.name for trial in study.get_trials())
     assert set(states) <= {"COMPLETE", "FAIL"}, states
-    found = {
-        trial.params["method.lambda"]: tuple(trial.values)
-        for trial in study.get_trials()
-        if trial.state.name == "COMPLETE"
-    }
     assert states["COMPLETE"] == len(WEIGHTS)
-    assert found == expected
+    assert table_of(Path(store.uri)) == expected
 
 
 def check_mlflow(store: Store) -> None:
