@@ -30,6 +30,8 @@ class StudyScheduler(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         self._search.faulted(trial.trial_id, _last_error(trial))
+        # Tune would load the exception back from a pickle; the text beside it says the same.
+        trial.run_metadata.pickled_error_filename = None
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Tune takes pending trials in turn by itself; FIFOScheduler looks at all, every step."""

@@ -14,7 +14,7 @@ from had_core.errors import BadInput
 Value = str | bool | int | float  # of one parameter
 Params = Mapping[str, Value]  # dotted path of a setting -> its value in one trial
 
-MOST_POINTS = 100_000  # of a grid; more than anyone trains
+MOST_POINTS = 10_000  # of a grid; more than anyone trains
 _MOST_SEED = 2**31  # leaves room for one seed a trial below numpy's limit
 
 

@@ -84,7 +84,7 @@ def _load(settings: SearchConfig, url: str, name: str) -> Study:
             storage=RDBStorage(url, engine_kwargs=options),
             study_name=name,
             directions=list(directions(settings.objective)),
-            pruner=_pruner(settings),
+            pruner=pruner(settings),
             load_if_exists=True,
         )
     except Exception as error:  # whatever a database or its driver may raise
@@ -135,7 +135,7 @@ def sampler(settings: SearchConfig, study: Study) -> BaseSampler:
     return DistinctSampler(inner, settings.space)
 
 
-def _pruner(settings: SearchConfig) -> optuna.pruners.BasePruner:
+def pruner(settings: SearchConfig) -> optuna.pruners.BasePruner:
     startup, warmup = settings.pruner_startup_trials, settings.pruner_warmup_orders
     match settings.pruner:
         case Pruner.NONE:

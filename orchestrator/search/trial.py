@@ -117,6 +117,8 @@ def run_trial(
     """
     try:
         yield from _run(problem, queue, label, params, patience_s)
+    except HadError as error:
+        yield Failed(str(error), traceback.format_exc())
     except Exception as error:
         yield Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
 

@@ -71,7 +71,7 @@ def run_tuner(
             end and returns.
     """
     left = remaining(study, settings)
-    if left == 0 or should_stop():
+    if left == 0 or should_stop() or not may_begin():
         return
     until = time.monotonic() + (settings.time_budget_s or float("inf"))
     search = StudySearch(

@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,13 +90,19 @@ def delta_of(weight: float, order: int) -> float:
 
 
 class ToyRunner:
-    """Seals everything but keys that begin with ``bad``."""
+    """Seals everything but keys that begin with ``bad``; give it to a lane as ``lambda _: runner``.
 
-    def __init__(self, parallel: Parallel | None = None) -> None:
+    Args:
+        seconds: a stage takes this long.
+    """
+
+    def __init__(self, parallel: Parallel | None = None, seconds: float = 0.0) -> None:
         self.ran: list[str] = []
+        self._seconds = seconds
 
     def run(self, lease: Lease, work: StageWork, tell: Tell) -> Outcome:
         self.ran.append(lease.key)
+        time.sleep(self._seconds)
         if lease.key.startswith("bad"):
             failure = Failure(FailureKind.NON_FINITE, "loss term 'new/x' is not finite")
             return Outcome(lease.key, Status.FAILED, failure=failure)
