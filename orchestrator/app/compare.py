@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.app.results_table import FILE, comparison_folder
 from orchestrator.app.run import run
 from orchestrator.display.comparison import CompareResult
 
@@ -18,4 +19,5 @@ def compare(config: RunConfig, display: Display) -> CompareResult:
     Raises:
         BadInput, KeyboardInterrupt: as ``run``.
     """
-    return CompareResult(run(config, display))
+    result = run(config, display)
+    return CompareResult(result, f"{result.store}/{comparison_folder(config.name)}/{FILE}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.app.run_events import (
@@ -16,7 +16,7 @@ from orchestrator.display.results import SequenceResult
 from orchestrator.execution.messages import Event as ExecutionEvent
 from orchestrator.execution.messages import Outcome, Status
 from orchestrator.plan.tree import PrefixTree
-from orchestrator.tracking.events import End, RunFinished, RunKind
+from orchestrator.tracking.events import End, RunFiles, RunFinished, RunKind
 
 if TYPE_CHECKING:
     from had_core.data import ShardDataset
@@ -47,6 +47,10 @@ class RunJournal:
         """A stage that was trained for one sequence is reused by the others that want it."""
         if isinstance(event, Outcome) and event.status is Status.SEALED:
             self._share(event.key, self._tree[event.key].sequences[1:])
+
+    def files(self, files: Mapping[str, str]) -> None:
+        """What was written into the store for the run's page in MLflow."""
+        self._journal.append(RunFiles(time=time.time(), run=self._run, files=files))
 
     def end(self, results: Sequence[SequenceResult], end: End, message: str = "") -> None:
         """Every sequence with its summary, then the run."""

@@ -6,7 +6,7 @@
     params.<path> ...                                  one column for each parameter of the sweep
 
 One row for every trial x method x order x seed x stage x task x metric. The numbers of a whole
-sequence (``delta_m_pct``, ``forgetting``, ``bwt``, ``mean_rank``) are rows of its last position
+sequence (``delta_m_pct``, ``forgetting``, ``bwt``, ``mean_rank`` ...) are rows of its last position
 without a task and a stage key. ``value`` is null where a metric is not defined. Rows are sorted, so
 equal results make equal bytes whatever finished first.
 
@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from orchestrator.config import RunConfig
     from orchestrator.display.results import SequenceResult
     from orchestrator.store import Store
 
 Params = Mapping[str, str | bool | int | float]
 FILE = "results.parquet"
-_SUMMARY = ("delta_m_pct", "forgetting", "bwt", "mean_rank")
+_SUMMARY = ("delta_m_pct", "delta_m_plain_pct", "forgetting", "bwt", "plasticity", "mean_rank")
 _PREFIX = "params."
 
 
@@ -92,6 +93,22 @@ def write_results(store: Store, folder: str, table: pa.Table) -> str:
     path = f"{folder}/{FILE}"
     store.fs.write(path, to_bytes(table))
     return path
+
+
+def write_comparison(config: RunConfig, store: Store, sequences: Sequence[SequenceResult]) -> str:
+    """The table of a comparison, in its folder of the store.
+
+    Returns:
+        Its path in the store.
+    """
+    methods = {label: method.name for label, method in config.methods}
+    table = results_table(config.name, [TrialRows(sequences)], methods, "test")
+    return write_results(store, comparison_folder(config.name), table)
+
+
+def comparison_folder(name: str) -> str:
+    """Where the files of a comparison lie in the store."""
+    return f"comparisons/{name}"
 
 
 def to_bytes(table: pa.Table) -> bytes:

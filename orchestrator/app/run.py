@@ -14,6 +14,7 @@ from orchestrator.app.datasets import fingerprints_of, open_dataset
 from orchestrator.app.journalling import RunJournal
 from orchestrator.app.planning import sequences_of
 from orchestrator.app.preflight import check_before_writing, check_place, cluster_settings
+from orchestrator.app.results_table import FILE, write_comparison
 from orchestrator.app.scores import Reference, constant_row, sequence_results
 from orchestrator.config import Backend, RunConfig, differences, in_short
 from orchestrator.display.results import RunResult, SequenceResult, StageFailure, metrics_of
@@ -143,6 +144,8 @@ def _execute(
         kind = End.KILLED if isinstance(error, KeyboardInterrupt) else End.FAILED
         events.end(results(backlog.sealed), kind, str(error) or "interrupted")
         raise
+    if config.compared:
+        events.files({FILE: write_comparison(config, store, scored)})
     reasons = [outcome.failure.message for outcome in ended.failed if outcome.failure]
     events.end(scored, _end_of(ended), "; ".join(reasons))
     return ended, scored

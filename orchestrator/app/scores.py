@@ -49,6 +49,7 @@ def sequence_results(
         _result(sequence, matrix, tasks, store, reused)
         for sequence, matrix in zip(sequences, matrices, strict=True)
     ]
+    plain = _with_plasticity(sequences, matrices, plain, tasks)
     if reference is None:
         return _ranked(plain, tasks)
     bases = {(r.order, r.seed): r for r in plain if r.method == reference.method}
@@ -114,8 +115,7 @@ def _result(
     store: Store,
     reused: frozenset[str],
 ) -> SequenceResult:
-    known = [tasks[name] for name in sequence.order]
-    return SequenceResult(
+    result = SequenceResult(
         method=sequence.method,
         order=sequence.order,
         seed=sequence.seed,
@@ -124,6 +124,12 @@ def _result(
             for position in range(1, len(sequence.order) + 1)
         ),
         stages=tuple(_stage(stage, store, reused) for stage in sequence.stages),
+    )
+    if not result.is_complete:  # what it forgot until here is not what it forgets
+        return result
+    known = [tasks[name] for name in sequence.order]
+    return replace(
+        result,
         forgetting=_mean(lifelong.forgetting(matrix, known)),
         bwt=_mean(lifelong.bwt(matrix, known)),
     )
@@ -134,6 +140,29 @@ def _stage(stage: StageSpec, store: Store, reused: frozenset[str]) -> StageResul
     was_reused = stage.key in reused
     seconds = 0.0 if manifest is None or was_reused else float(manifest["seconds"])
     return StageResult(stage.key, stage.fit.config.new_tasks, stage.position, was_reused, seconds)
+
+
+def _with_plasticity(
+    sequences: Sequence[SequenceSpec],
+    matrices: Sequence[RMatrix],
+    results: Sequence[SequenceResult],
+    tasks: Mapping[str, DenseTask],
+) -> list[SequenceResult]:
+    """Lifelong sequences against nets of their own (``single``), where there are such."""
+    alone = {
+        (sequence.order, sequence.seed): matrix
+        for sequence, matrix in zip(sequences, matrices, strict=True)
+        if len(sequence.stages) > 1 and all(stage.fit.parent is None for stage in sequence.stages)
+    }
+    found = []
+    for matrix, result in zip(matrices, results, strict=True):
+        single = alone.get((result.order, result.seed))
+        if single is not None and result.is_lifelong and result.is_complete:
+            known = [tasks[name] for name in result.order]
+            values = lifelong.plasticity(matrix, single, known)
+            result = replace(result, plasticity=_mean(values))
+        found.append(result)
+    return found
 
 
 def _compared(
@@ -156,6 +185,8 @@ def _compared(
     return replace(
         result,
         delta_m_pct=_defined(delta.percent),
+        delta_m_plain_pct=_defined(delta.plain_percent),
+        delta_m_by_task={task: _defined(value) for task, value in delta.per_task.items()},
         floored=tuple(f"{task}/{metric}" for task, metric in delta.floored),
         undefined=tuple(f"{task}/{metric}" for task, metric in delta.undefined),
     )

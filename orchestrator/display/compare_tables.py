@@ -79,10 +79,17 @@ def summary_table(result: CompareResult) -> WideTable:
         deltas = {s.method: s.delta_m_pct for s in summaries}
         columns.append(_bold_at(leader, f"Δm vs\n{reference} ↑", deltas, summaries, _POINTS))
         columns += _paired_columns(result, leader)
+        if any(sequence.floored for sequence in result.run.sequences):
+            plain = {s.method: s.delta_m_plain_pct for s in summaries}
+            title = f"over |{reference}|\nalone ↑"
+            columns.append(_column(title, plain, summaries, Direction.UP, _POINTS))
     forgetting = {s.method: s.forgetting for s in summaries}
     columns.append(_column("forgetting\n↓", forgetting, summaries, Direction.DOWN, _PERCENT))
     bwt = {s.method: s.bwt for s in summaries}
     columns.append(_column("backward\ntransfer ↑", bwt, summaries, Direction.UP, _PERCENT))
+    plasticity = {s.method: s.plasticity for s in summaries}
+    if any(plasticity.values()):
+        columns.append(_column("plasticity\n↑", plasticity, summaries, Direction.UP, _PERCENT))
     ranks = {s.method: s.mean_rank for s in summaries}
     if any(ranks.values()):
         columns.append(_column("mean rank\n↓", ranks, summaries, Direction.DOWN, spread_text))

@@ -41,12 +41,17 @@ class SequenceResult:
         r_matrix: row i holds the test metrics of the tasks known after stage i + 1; a row for
             every task of the order, empty where the method has no such stage (``joint``).
         delta_m_pct: Delta_m of the last row against the reference's, percent; None without one.
+        delta_m_plain_pct: the same with the reference alone as the denominator, as the literature
+            has it; it explodes where the reference forgot all.
+        delta_m_by_task: what ``delta_m_pct`` is the mean of; empty without a reference.
         floored: ``task/metric`` where the reference was so near 0 that the constant prediction's
             score took its place in the denominator.
         undefined: ``task/metric`` that Delta_m leaves out, because a score is not defined.
         forgetting: relative, oriented, mean over the old tasks; None where no task was scored
-            before the last stage.
-        bwt: backward transfer; None for a single row.
+            before the last stage, and while the sequence is not complete.
+        bwt: backward transfer; None likewise.
+        plasticity: how well tasks were learned in their own stage, against a net of their own;
+            None where ``single`` is not among the methods.
         mean_rank: over all task metrics, among the run's methods in this order and seed; None
             where there is only one, or one of them has not finished.
     """
@@ -57,10 +62,13 @@ class SequenceResult:
     r_matrix: tuple[Row, ...]
     stages: tuple[StageResult, ...] = ()
     delta_m_pct: float | None = None
+    delta_m_plain_pct: float | None = None
+    delta_m_by_task: Mapping[str, float | None] = field(default_factory=dict)
     floored: tuple[str, ...] = ()
     undefined: tuple[str, ...] = ()
     forgetting: float | None = None
     bwt: float | None = None
+    plasticity: float | None = None
     mean_rank: float | None = None
 
     @property

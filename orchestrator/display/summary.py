@@ -58,8 +58,10 @@ class MethodSummary:
     lifelong: bool
     final: dict[str, dict[str, Spread | None]]
     delta_m_pct: Spread | None
+    delta_m_plain_pct: Spread | None
     forgetting: Spread | None
     bwt: Spread | None
+    plasticity: Spread | None
     mean_rank: Spread | None
     orders: tuple[OrderSummary, ...]
     over_orders: float | None
@@ -96,8 +98,10 @@ def _of_method(name: str, sequences: list[SequenceResult], result: RunResult) ->
             for task, metrics in result.metrics.items()
         },
         delta_m_pct=spread(lambda sequence: sequence.delta_m_pct),
+        delta_m_plain_pct=spread(lambda sequence: sequence.delta_m_plain_pct),
         forgetting=spread(lambda sequence: sequence.forgetting),
         bwt=spread(lambda sequence: sequence.bwt),
+        plasticity=spread(lambda sequence: sequence.plasticity),
         mean_rank=spread(lambda sequence: sequence.mean_rank),
         orders=orders,
         over_orders=_std([delta.mean for delta in deltas]),

@@ -17,7 +17,7 @@ from orchestrator.display.compare_tables import compare_tables
 from orchestrator.display.live import SilentDisplay
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.store import Store
-from orchestrator.tracking.events import RunKind, RunStarted, SequenceStarted, StageReused
+from orchestrator.tracking.events import RunFiles, RunKind, RunStarted, SequenceStarted, StageReused
 from orchestrator.tracking.journal import JournalReader
 
 METHODS = "methods={naive:{name:naive},full:{name:had},off:{name:had,lambda:0},joint:{name:joint}}"
@@ -84,6 +84,25 @@ def test_it_is_scored_on_the_test_set_and_told_as_a_comparison(whole):
     assert {e.method for e in sequences} == {"naive", "full", "off", "joint"}
     assert {e.params["lambda"] for e in sequences if e.method == "full"} == {3}
     assert all(set(e.rows) == {"test"} for e in events if isinstance(e, StageReused))
+
+
+def test_every_value_is_in_a_table_beside_the_stages(whole):
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(whole.result.results).to_pylist()
+    deltas = {
+        (row["label"], row["order"]): row["value"]
+        for row in table
+        if row["metric"] == "delta_m_pct"
+    }
+    assert len(deltas) == 8
+    assert deltas["full", "semantic>depth"] == delta_of(whole, "full")
+    assert {row["method"] for row in table if row["label"] == "off"} == {"had"}
+    assert {row["split"] for row in table} == {"test"}
+    (told,) = (
+        e for e in JournalReader.open(str(whole.store), "cmp").events() if isinstance(e, RunFiles)
+    )
+    assert Store.open(whole.store).fs.read(told.files["results.parquet"])
 
 
 def test_it_continues_by_its_name_and_trains_nothing_twice(whole, display):

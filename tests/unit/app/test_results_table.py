@@ -42,7 +42,7 @@ def _trials() -> list[TrialRows]:
 
 def test_one_row_for_every_number() -> None:
     rows = results_table("demo", _trials(), METHODS, "val").to_pylist()
-    assert len(rows) == 3 * 4 * (2 + 4 + 4)
+    assert len(rows) == 3 * 4 * (2 + 4 + 6)
     (found,) = [
         row
         for row in rows
