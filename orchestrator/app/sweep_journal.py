@@ -133,7 +133,7 @@ class SweepJournal:
         values = {"objective": event.value}
         if event.scores:
             last = event.scores[-1]
-            values |= {"order/delta_m_pct": last.delta_m_pct, "order/forgetting": last.forgetting}
+            values |= {"delta_m_pct": last.delta_m_pct, "forgetting": last.forgetting}
         self.journal.append(
             events.TrialScored(
                 time=time.time(),

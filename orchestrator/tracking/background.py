@@ -80,7 +80,12 @@ class TrackingWriter:
         self._record: DriverRecord | None = None
 
     def start(self) -> TrackingWriter:
-        """Announce the driver and begin; MLflow is imported in the thread."""
+        """Announce the driver and begin; MLflow is imported in the thread.
+
+        The end of a driver of this run that was killed is journalled first, so that what it left
+        open is not taken for this one's.
+        """
+        mark_dead_runs(self._root)
         self._record = announce(self._root, self._run, self._location.shown, time.time())
         self._thread = threading.Thread(target=self._loop, name="had-tracking", daemon=True)
         self._thread.start()

@@ -42,6 +42,7 @@ class Trial:
     began: float = math.inf
     open: bool = True
     _view: TrialView | None = None
+    _breaks: tuple[float, ...] = ()
 
     def add(self, entry: Entry) -> None:
         self.entries.append(entry)
@@ -54,10 +55,12 @@ class Trial:
         self.began = min(self.began, time)
         self._view = None
 
-    @property
-    def view(self) -> TrialView:
-        if self._view is None:
-            self._view = TrialView.of(self.label, events(self.entries), self.began)
+    def view(self, breaks: tuple[float, ...]) -> TrialView:
+        """What is known of it; ``breaks`` are the times at which drivers ended."""
+        if self._view is None or self._breaks != breaks:
+            ordered = events(self.entries)
+            self._view = TrialView.of(self.label, ordered, self.began, breaks)
+            self._breaks = breaks
         return self._view
 
     @property

@@ -37,7 +37,7 @@ from orchestrator.tracking.sequence_view import (
     summary_of,
 )
 from orchestrator.tracking.stage_view import StageView, given_up, stage_record
-from orchestrator.tracking.trial_view import trial_record
+from orchestrator.tracking.trial_view import TrialView, trial_record
 
 
 class Fold:
@@ -61,6 +61,7 @@ class Fold:
         self._changed: dict[str, set[str]] = {}  # sequence -> keys of stages
         self._given_trials: dict[str, str] = {}  # uid -> label
         self._given: dict[str, tuple[str, str]] = {}  # uid -> sequence and key of the stage
+        self._facts = RunFacts.of(journal, run, [])
         self._latest = 0.0
 
     def add(self, entries: Iterable[Entry]) -> None:
@@ -106,7 +107,7 @@ class Fold:
         Runs get their names when they are made, so a trial or sequence whose start has not been
         heard of waits for it, unless the run is over.
         """
-        facts = RunFacts.of(self._journal, self._run, events(self._entries))
+        facts = self._facts = RunFacts.of(self._journal, self._run, events(self._entries))
         self._given.clear()
         self._given_trials.clear()
         changed, self._changed = self._changed, {}
@@ -177,13 +178,16 @@ class Fold:
         sequence = self._sequences[name]
         for key in keys:
             sequence.look(key)
-        trial = self._trials[sequence.trial].view if sequence.trial else None
+        trial = self._view(sequence.trial) if sequence.trial else None
         view = SequenceView.of(name, events(sequence.entries), sequence.rows(), trial)
         summary = summary_of(view)
         if self._summaries.get(name) != summary:
             self._summaries[name] = summary
-            self._root_changed |= trial is None or trial.end is not None
+            self._root_changed |= trial is None or trial.over is not None
         return view
+
+    def _view(self, trial: str) -> TrialView:
+        return self._trials[trial].view(self._facts.breaks)
 
     def _ready(self, facts: RunFacts, name: str) -> bool:
         sequence = self._sequences[name]
@@ -194,7 +198,7 @@ class Fold:
         changed, self._root_changed = self._root_changed, False
         if not changed or facts.root is None:
             return []
-        views = sorted((t.view for t in self._trials.values()), key=lambda view: view.rank)
+        views = sorted(map(self._view, self._trials), key=lambda view: view.rank)
         return [root_record(facts, views, self._summaries_of)]
 
     def _summaries_of(self, trial: str | None) -> list[SequenceSummary]:
@@ -204,8 +208,8 @@ class Fold:
 
     def _trial_records(self, facts: RunFacts) -> list[RunRecord]:
         labels, self._changed_trials = self._changed_trials, set()
-        trials = [self._trials[label] for label in labels]
-        views = [t.view for t in trials if t.named or facts.closed is not None]
+        ready = [x for x in labels if self._trials[x].named or facts.closed is not None]
+        views = [self._view(label) for label in ready]
         records = []
         for view in sorted(views, key=lambda view: view.rank):
             records.append(trial_record(facts, view))
@@ -227,7 +231,7 @@ class Fold:
 
     def _forget(self, sequence: Sequence) -> None:
         """What is over and shown need not be kept; its trial may still change its tags."""
-        over = not sequence.trial or self._trials[sequence.trial].view.end is not None
+        over = not sequence.trial or self._view(sequence.trial).end is not None
         if self._reread is not None and not sequence.open and over:
             sequence.forget()
 

@@ -29,7 +29,7 @@ def sweep_note(
     Args:
         best: the best trial, or the Pareto front.
     """
-    parts = [_counts(facts, trials)]
+    parts = [_counts(trials)]
     if best:
         parts.append(_best_table(facts, best[:_SHOWN]))
         if len(best) > _SHOWN:
@@ -64,9 +64,11 @@ def overrides(trial: TrialView) -> str:
     return " ".join(shlex.quote(f"{name}={value}") for name, value in trial.params.items())
 
 
-def _counts(facts: RunFacts, trials: Sequence[TrialView]) -> str:
-    open_word = "running" if facts.closed is None else "interrupted"
-    states = Counter(t.state.value if t.state else open_word for t in trials)
+def _counts(trials: Sequence[TrialView]) -> str:
+    states = Counter(
+        t.state.value if t.state else "running" if t.interrupted is None else "interrupted"
+        for t in trials
+    )
     order = ("complete", "pruned", "failed", "running", "interrupted")
     counts = ", ".join(f"{states[name]} {name}" for name in order if states[name])
     return f"Trials: {counts or 'none yet'}."

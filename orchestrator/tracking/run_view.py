@@ -42,6 +42,7 @@ class RunFacts:
     Attributes:
         starts: every start of a driver, in order.
         closed: the end of the last driver, None while one works.
+        breaks: times at which a driver ended, or was seen to be gone by the next one's start.
         files: artifact path -> where the store has it, as last announced.
     """
 
@@ -49,6 +50,7 @@ class RunFacts:
     run: str
     starts: tuple[RunStarted, ...]
     closed: RunFinished | None
+    breaks: tuple[float, ...] = ()
     files: tuple[FileRef, ...] = ()
 
     @classmethod
@@ -63,7 +65,8 @@ class RunFacts:
             for path, where in event.files.items()
         }
         closed = last if isinstance(last, RunFinished) else None
-        return cls(journal, run, starts, closed, tuple(sorted(files.values())))
+        breaks = tuple(e.time for e in drivers if e is not starts[0]) if starts else ()
+        return cls(journal, run, starts, closed, breaks, tuple(sorted(files.values())))
 
     @property
     def kind(self) -> RunKind:
@@ -175,7 +178,7 @@ def _trial_points(
 ) -> tuple[Point, ...]:
     """Every trial's values over its number and, with one objective, the best up to it.
 
-    A best value appears once all trials before have ended, so that no point ever changes.
+    A best value appears once all trials before it are over, so that no point changes later.
     """
     points = [point for trial in trials for point in trial.values_by_number]
     if len(objectives) != 1:
@@ -184,9 +187,9 @@ def _trial_points(
     best: float | None = None
     latest = 0.0
     for trial in trials:
-        if trial.end is None:
+        if trial.over is None:
             break
-        latest = max(latest, trial.end.time)
+        latest = max(latest, trial.over)
         value = trial.values.get(name)
         if trial.state is TrialState.COMPLETE and value is not None:
             better = max if way is Direction.MAXIMIZE else min

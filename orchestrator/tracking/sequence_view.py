@@ -222,11 +222,12 @@ def _summary(events: Sequence[Event]) -> tuple[Numbers, float]:
 def _status(facts: RunFacts, view: SequenceView) -> tuple[Status, float | None, str]:
     if view.end is not None:
         return STATUS[view.end.end], view.end.time, view.end.message
-    if view.trial is not None and view.trial.end is not None:
-        ended = view.trial.end
-        complete = ended.state is TrialState.COMPLETE
-        message = "" if complete else f"trial {ended.trial} is {ended.state.value}"
-        return "FINISHED" if complete else "KILLED", max(ended.time, view.began), message
+    trial = view.trial
+    if trial is not None and trial.over is not None:
+        complete = trial.state is TrialState.COMPLETE
+        word = trial.state.value if trial.state else "interrupted"
+        message = "" if complete else f"trial {trial.label} is {word}"
+        return "FINISHED" if complete else "KILLED", max(trial.over, view.began), message
     if facts.closed is not None:
         status: Status = "FAILED" if facts.closed.end is End.FAILED else "KILLED"
         return status, max(facts.closed.time, view.began), facts.closed.message

@@ -92,10 +92,8 @@ def given_up(sequence: SequenceView, view: StageView) -> float | None:
     A stage that another trial waits for as well goes on after its own trial was pruned: then the
     journal hears of it again.
     """
-    trial = sequence.trial.end if sequence.trial else None
-    if view.end is not None or trial is None or view.last > trial.time:
-        return None
-    return trial.time
+    over = sequence.trial.over if sequence.trial else None
+    return None if view.end is not None or over is None or view.last > over else over
 
 
 def scored_split(stages: Iterable[StageView]) -> str:

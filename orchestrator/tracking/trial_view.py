@@ -31,6 +31,8 @@ class TrialView:
         began: time of the first event.
         scores: one for every number of orders, ascending; as it was first recorded.
         end: None while it is open.
+        interrupted: when its driver went; its setting comes again under another number. None
+            while it may go on.
     """
 
     label: str
@@ -38,13 +40,17 @@ class TrialView:
     began: float
     scores: tuple[TrialScored, ...]
     end: TrialFinished | None
+    interrupted: float | None
 
     @classmethod
-    def of(cls, label: str, events: Sequence[Event], began: float) -> TrialView:
+    def of(
+        cls, label: str, events: Sequence[Event], began: float, breaks: Sequence[float]
+    ) -> TrialView:
         """The view of events in order.
 
         Args:
             began: start of its first sequence, for a trial whose own start is lost.
+            breaks: when drivers ended.
         """
         starts = [e for e in events if isinstance(e, TrialStarted)]
         ends = [e for e in events if isinstance(e, TrialFinished)]
@@ -53,12 +59,15 @@ class TrialView:
             if isinstance(event, TrialScored):
                 scores.setdefault(event.step, event)
         open_again = bool(starts and ends and starts[-1].time > ends[-1].time)
+        end = ends[-1] if ends and not open_again else None
+        last = events[-1].time if events else began
         return cls(
             label=label,
             started=starts[0] if starts else None,
             began=min(began, *(e.time for e in events)) if events else began,
             scores=tuple(scores[step] for step in sorted(scores)),
-            end=ends[-1] if ends and not open_again else None,
+            end=end,
+            interrupted=None if end else min((b for b in breaks if b > last), default=None),
         )
 
     @property
@@ -72,6 +81,11 @@ class TrialView:
     @property
     def state(self) -> TrialState | None:
         return self.end.state if self.end else None
+
+    @property
+    def over(self) -> float | None:
+        """When it ended or was interrupted."""
+        return self.end.time if self.end else self.interrupted
 
     @property
     def values(self) -> Numbers:
@@ -144,8 +158,8 @@ def short(value: Scalar) -> str:
 def _status(facts: RunFacts, view: TrialView) -> tuple[Status, float | None, str]:
     if view.end is not None:
         return STATUS[view.end.end], view.end.time, view.end.message
-    if facts.closed is not None:
-        return "KILLED", max(facts.closed.time, view.began), facts.closed.message
+    if view.interrupted is not None:
+        return "KILLED", view.interrupted, "interrupted: its setting comes again as another trial"
     return "RUNNING", None, ""
 
 

@@ -183,6 +183,7 @@ def fold_cost(trials: int) -> dict[str, float]:
 
     fold = Fold("j", RUN, reread)
     fold.add(_entries("start", sweep.begin()))
+    tenth = max(trials // 10, 1)
     seconds, memory = [], []
     for number in range(trials):
         made = _entries(f"t{number}", sweep.trial(number))
@@ -195,14 +196,14 @@ def fold_cost(trials: int) -> dict[str, float]:
                 fold.settle(record.uid)
         seconds.append(time.process_time() - began)
         del made, part, record
-        memory.append(_resident_mib())
-    tenth = max(trials // 10, 1)
+        if number + 1 in (tenth, trials):
+            memory.append(_resident_mib())
     return {
         "trials": trials,
         "seconds": sum(seconds),
         "ms_a_trial_at_the_beginning": 1e3 * statistics.fmean(seconds[:tenth]),
         "ms_a_trial_at_the_end": 1e3 * statistics.fmean(seconds[-tenth:]),
-        "mib_kept_from_a_tenth_on": memory[-1] - memory[tenth - 1],
+        "mib_kept_from_a_tenth_on": memory[-1] - memory[0],
     }
 
 

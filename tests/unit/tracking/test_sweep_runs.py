@@ -203,6 +203,34 @@ def test_no_run_is_left_running_wherever_the_driver_was_killed(
     assert {run["tags"]["had.kind"] for run in state["runs"].values()} >= {"sweep"}
 
 
+@pytest.mark.parametrize("marked", [True, False])
+def test_what_a_killed_driver_left_open_does_not_run_again_with_the_next_one(
+    tmp_path: Path, story: Any, marked: bool
+) -> None:
+    """Its setting comes again as another trial, under which the stage goes on."""
+    client = FakeMlflow()
+    writer = _writer(tmp_path, story.run, client)
+    for number in range(2):
+        begun = len(story.events)
+        story.sweep_started()
+        trial = story.trial_started(number)
+        name = story.sequence_started("had", ("depth", "normal"), trial=trial)
+        ref = story.ref(name, 1, "1" * 64, None)
+        story.stage_started(ref, attempt=number + 1)
+        story.epoch(ref, number + 1, attempt=number + 1)
+        if not number and marked:
+            story.run_finished(End.KILLED)
+        _append(tmp_path, story.events[begun:])
+        writer.drain()
+    runs = snapshot(client)["runs"].values()
+    status = {run["tags"].get("had.trial", ""): set() for run in runs}
+    for run in runs:
+        status[run["tags"].get("had.trial", "")].add(run["status"])
+    assert status == {"": {"RUNNING"}, "t0000": {"KILLED"}, "t0001": {"RUNNING"}}
+    root = _named(snapshot(client), story.run)
+    assert "Trials: 1 running, 1 interrupted." in root["tags"]["mlflow.note.content"]
+
+
 def test_an_extended_sweep_goes_on_in_the_same_run(tmp_path: Path, story: Any) -> None:
     client = FakeMlflow()
     story.sweep_started()
