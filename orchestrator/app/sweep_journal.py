@@ -38,7 +38,7 @@ _STATES = {
 }
 
 
-_ENDED = {end.value: end for end in (TrialEnd.COMPLETE, TrialEnd.PRUNED, TrialEnd.FAILED)}
+ENDED = {end.value: end for end in (TrialEnd.COMPLETE, TrialEnd.PRUNED, TrialEnd.FAILED)}
 
 
 def _commands(name: str) -> Mapping[str, str]:
@@ -84,9 +84,9 @@ class SweepJournal:
             )
         )
         for trial in trials:
-            if trial.label not in told and trial.state in _ENDED:
+            if trial.label not in told and trial.state in ENDED:
                 self._open[trial.label] = (trial.params, 0)
-                end, values = _ENDED[trial.state], trial.values
+                end, values = ENDED[trial.state], trial.values
                 self._ended(TrialEnded(trial.label, trial.number, end, values, trial.message))
 
     def hear(self, event: TrialEvent) -> None:

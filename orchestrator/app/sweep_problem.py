@@ -19,10 +19,11 @@ from orchestrator.execution.driver import survey
 from orchestrator.plan.specs import SequenceSpec
 from orchestrator.plan.tree import PrefixTree
 from orchestrator.search.objective import Order, common_sequence
-from orchestrator.search.settings import Params
+from orchestrator.search.settings import Params, Pruner
 from orchestrator.search.trial import OrderScore, TrialPlan
 from orchestrator.store import Store
 
+_AHEAD = 1  # order beyond the next, so that lanes have work while a trial is being judged
 SPLIT = "val"  # a sweep never looks at the test split
 
 
@@ -52,6 +53,10 @@ class SweepProblem:
         assert self.config.search is not None
         return common_sequence(self.config.orders, self.config.search.seed)
 
+    @property
+    def _prunes(self) -> bool:
+        return self.config.search is not None and self.config.search.pruner is not Pruner.NONE
+
     def plan(self, label: str, params: Params) -> TrialPlan:
         """The stages of one setting and of the reference, over all orders and seeds."""
         store = Store.open(self.config.store.root)
@@ -73,6 +78,7 @@ class SweepProblem:
                 )
                 for order in orders
             ),
+            ahead=_AHEAD if self._prunes else None,
         )
 
     def score(self, plan: TrialPlan, order: int) -> OrderScore:

@@ -44,6 +44,9 @@ class TrialPlan:
         sealed: keys of those that the store holds complete.
         orders: in the sequence in which they count.
         keys: for each of the orders, the stages that it is scored on (the reference's included).
+        ahead: how many orders beyond the one that counts next are asked for; None for all. A trial
+            that may be pruned asks for few, or the stages of its last orders would be trained
+            before its first ones are whole (the longest chain goes first).
     """
 
     label: str
@@ -52,6 +55,14 @@ class TrialPlan:
     sealed: frozenset[str]
     orders: tuple[tuple[str, ...], ...]
     keys: tuple[frozenset[str], ...]
+    ahead: int | None = None
+
+    def wanted(self, index: int) -> tuple[StageWork, ...]:
+        """The stages to ask for while the order with this index counts next."""
+        if self.ahead is None:
+            return self.works
+        keys = frozenset().union(*self.keys[: index + 1 + self.ahead])
+        return tuple(work for work in self.works if work.key in keys)
 
 
 class Problem(Protocol):

@@ -227,3 +227,46 @@ def test_trials_can_be_added_to_a_finished_sweep(tiny, tmp_path):
     assert len(sweep(config, Heard()).trials) == 2, "the study remembers what it was asked for"
     with pytest.raises(BadInput, match=r"search\.trials"):
         sweep(config, Heard(), more=2)
+
+
+def test_the_table_holds_every_number_of_every_trial(swept):
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(swept.result.results).to_pylist()
+    assert {row["split"] for row in rows} == {"val"}
+    for trial in swept.result.trials:
+        mine = [row for row in rows if row["trial"] == trial.label]
+        assert {row["params.method.lambda"] for row in mine} == {trial.params["method.lambda"]}
+        for order, delta in zip(swept.result.orders, trial.delta_m_pct, strict=True):
+            (found,) = [
+                row["value"]
+                for row in mine
+                if row["metric"] == "delta_m_pct"
+                and row["label"] == "had"
+                and row["order"] == ">".join(order)
+            ]
+            assert found == delta
+    assert [e.files for e in journal(swept.store, events.RunFiles)][-1].keys() >= {
+        "results.parquet"
+    }
+
+
+def test_a_pruned_trial_trains_no_more_than_it_was_judged_on(tiny, tmp_path):
+    """The second and third trial are given up after the first order, if it is the worse one."""
+    config = settings(
+        tiny,
+        tmp_path / "store",
+        "search.pruner=median",
+        "search.pruner_startup_trials=1",
+        "search.space.method.lambda=[0.5,4.0,50.0]",
+        "search.trials=3",
+    )
+    heard = Heard()
+    result = sweep(config, heard)
+    pruned = [trial for trial in result.trials if trial.state == "pruned"]
+    whole = [trial for trial in result.trials if trial.state == "complete"]
+    assert len(pruned) + len(whole) == 3 and whole
+    firsts = [trial.delta_m_pct[0] for trial in whole]
+    for trial in pruned:
+        assert len(trial.delta_m_pct) == 1 and not trial.values
+        assert trial.delta_m_pct[0] < max(firsts)

@@ -220,3 +220,13 @@ def test_sealed_stages_are_handed_on(queue: LocalQueue) -> None:
     (last,) = said(Cached(), queue)
     assert isinstance(last, Scored)
     assert len(last.scores) == 6
+
+
+def test_a_trial_that_may_be_pruned_asks_for_few_orders_ahead():
+    problem = ToyProblem()
+    plan = replace(problem.plan("t0000", {LAMBDA: 1.0}), ahead=1)
+    for index in range(len(plan.keys)):
+        keys = {work.key for work in plan.wanted(index)}
+        assert keys == frozenset().union(*plan.keys[: index + 2])
+    assert plan.wanted(len(plan.keys) - 1) == plan.works
+    assert replace(plan, ahead=None).wanted(0) == plan.works
