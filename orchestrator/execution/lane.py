@@ -12,7 +12,6 @@ import functools
 import json
 import shutil
 import tempfile
-import threading
 import traceback
 import uuid
 from collections.abc import Mapping
@@ -32,6 +31,7 @@ from ray.train.v2.api.config import (
 )
 
 from orchestrator.execution.cluster import Cluster
+from orchestrator.execution.lane_thread import LaneThread
 from orchestrator.execution.messages import Outcome
 from orchestrator.execution.ray_queue import RayQueue
 from orchestrator.execution.runner import RunnerFactory
@@ -54,7 +54,7 @@ class _LaneArguments:
     threads: int
 
 
-class RayLane:
+class RayLane(LaneThread):
     """Serves a queue from a Ray Train run until the queue is closed and empty.
 
     Args:
@@ -65,32 +65,13 @@ class RayLane:
     def __init__(
         self, name: str, queue: RayQueue, make_runner: RunnerFactory, cluster: Cluster
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self._queue, self._make_runner, self._cluster = queue, make_runner, cluster
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
-
-    @property
-    def error(self) -> BaseException | None:
-        """Why the lane ended, None while it runs and where it ended by itself."""
-        return self._error
-
-    def join(self, timeout_s: float | None = None) -> None:
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
+    def _serve(self) -> None:
         run = f"{self.name}-{uuid.uuid4().hex[:12]}"  # a repeated name would restore itself
         try:
             self._trainer(run).fit()
-        except BaseException as error:
-            self._error = error
         finally:
             shutil.rmtree(Path(self._cluster.scratch, run), ignore_errors=True)
 

@@ -31,7 +31,7 @@ from bench_tracking import journal_cost
 
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.store import Store
-from orchestrator.tracking.events import RunStarted, StageStarted
+from orchestrator.tracking.events import RunFinished, RunStarted, StageFinished, StageStarted
 from orchestrator.tracking.journal import JournalReader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,14 +45,18 @@ class Budget:
     Attributes:
         before: from the command's start to the journal's first entry.
         starting: from there to the first stage: Ray and the lanes.
-        after: from the first stage's start to the command's end; everything else is inside.
+        stages: from the first stage's start to the last stage's end; the steps are inside.
+        results: from there to the journal's last entry: Ray's end, Delta_m and what it refers to.
+        leaving: from there to the command's end: what MLflow had not heard yet, and the table.
         training, teacher, evaluation: spent in steps, summed over stages, a lane's share.
     """
 
     wall: float
     before: float
     starting: float
-    after: float
+    stages: float
+    results: float
+    leaving: float
     training: float
     teacher: float
     evaluation: float
@@ -86,6 +90,8 @@ def run_budget(folder: Path, recipe: str) -> tuple[Budget, dict[str, Any]]:
     events = JournalReader.open(store.uri, result["name"]).events()
     told = min(event.time for event in events if isinstance(event, RunStarted))
     first = min(event.time for event in events if isinstance(event, StageStarted))
+    last = max(event.time for event in events if isinstance(event, StageFinished))
+    closed = max(event.time for event in events if isinstance(event, RunFinished))
     config = next(event.config for event in events if isinstance(event, RunStarted))
     lanes = config["cluster"]["lanes"] or 1
     fits = [store.manifest(ArtifactKind.FIT, key) or {} for key in store.keys(ArtifactKind.FIT)]
@@ -94,7 +100,9 @@ def run_budget(folder: Path, recipe: str) -> tuple[Budget, dict[str, Any]]:
         wall=wall,
         before=told - began,
         starting=first - told,
-        after=began + wall - first,
+        stages=last - first,
+        results=closed - last,
+        leaving=began + wall - closed,
         training=sum(fit["seconds"] for fit in fits) / lanes,
         teacher=sum(fit["teacher_seconds"] for fit in fits) / lanes,
         evaluation=sum(row.get("seconds", 0.0) for row in rows) / lanes,
