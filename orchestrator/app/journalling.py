@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from orchestrator.tracking.journal import Journal
 
 
+def _commands(name: str) -> dict[str, str]:
+    """What one may type next, for a comparison's page in MLflow."""
+    return {
+        "continue": f"had resume {name}",
+        "compare over other seeds": f"had resume {name} seed=[0,1,2] --fork",
+        "verify one stage": "had rerun {stage}",
+    }
+
+
 class RunJournal:
     """The driver's side of one run's journal."""
 
@@ -35,7 +44,8 @@ class RunJournal:
     def begin(self, config: RunConfig, dataset: ShardDataset) -> None:
         """The run and every sequence it wants."""
         kind = RunKind.COMPARE if config.compared else RunKind.RUN
-        self._journal.append(run_started(config, dataset, kind))
+        commands = _commands(config.name) if config.compared else None
+        self._journal.append(run_started(config, dataset, kind, commands=commands))
         self._journal.append(*(sequence_started(config, each) for each in self._tree.sequences))
 
     def reused(self, keys: frozenset[str]) -> None:

@@ -105,14 +105,21 @@ def sequence_finished(
         run=run,
         sequence=id_of(sequence, trial),
         end=End.FINISHED if done else end,
-        summary={
-            "delta_m_pct": result.delta_m_pct,
-            "forgetting": result.forgetting,
-            "bwt": result.bwt,
-            "mean_rank": result.mean_rank,
-        },
+        summary=_summary(result) if done else {},
         message="" if done else message,
     )
+
+
+def _summary(result: SequenceResult) -> dict[str, float | None]:
+    """The numbers of a whole sequence; the rarer ones only where there are any."""
+    rare = {"delta_m_plain_pct": result.delta_m_plain_pct, "plasticity": result.plasticity}
+    return {
+        "delta_m_pct": result.delta_m_pct,
+        "forgetting": result.forgetting,
+        "bwt": result.bwt,
+        "mean_rank": result.mean_rank,
+        **{name: value for name, value in rare.items() if value is not None},
+    }
 
 
 def id_of(sequence: SequenceSpec, trial: str = "") -> str:

@@ -162,15 +162,24 @@ def _legend(result: CompareResult) -> Iterator[Text]:
     seeds = len({sequence.seed for sequence in result.run.sequences})
     said = f"mean ± standard deviation over {_count(orders, 'order')} x {_count(seeds, 'seed')}"
     bounds = [summary.method for summary in result.methods if not summary.lifelong]
-    aside = f"; ({'), ('.join(bounds)}) learn otherwise and are bounds" if bounds else ""
+    aside = f"; ({'), ('.join(bounds)}) are bounds, no lifelong methods" if bounds else ""
     yield Text(f"{said}; best in bold{aside}", style="dim")
     for summary in result.methods:
         if summary.complete < summary.sequences:
+            about = "its means are over those alone, so " if summary.complete else ""
             yield Text(
                 f"{summary.method}: {summary.complete} of {summary.sequences} sequences are "
-                "complete; its means are over those alone, so it cannot be best",
+                f"complete; {about}it cannot be best",
                 style="yellow",
             )
+    ranked = sum(s.mean_rank is not None for s in result.run.sequences if s.is_complete)
+    if len(result.methods) > 1 and ranked < len(result.run.sequences):
+        places = ranked // len(result.methods)
+        yield Text(
+            "ranks are over the orders and seeds in which every method has finished: "
+            f"{places} of {orders * seeds}",
+            style="yellow",
+        )
 
 
 def _points(value: float | None) -> str:

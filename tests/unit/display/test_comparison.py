@@ -110,7 +110,9 @@ def test_only_complete_sequences_count_and_nobody_hides_that() -> None:
     assert had.final["semantic"]["miou"] == Spread(0.9, None, 1)
     miou = {s.method: s.final["semantic"]["miou"] for s in (naive, had)}
     assert best(miou, (naive, had), Direction.UP) is None, "had's mean is over other seeds"
-    assert "had: 1 of 2 sequences are complete" in text(result)
+    shown = text(result)
+    assert "had: 1 of 2 sequences are complete; its means are over those alone" in shown
+    assert "in which every method has finished: 0 of 2" in shown
     assert "0.900" not in bold(result)
 
 
