@@ -1,0 +1,92 @@
+"""``docs/json.md`` names every key that a command prints, and no other."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.app.plan import plan
+from orchestrator.app.rerun import rerun
+from orchestrator.cli.main import app
+from orchestrator.config import StoreConfig
+
+TEXT = (Path(__file__).resolve().parents[3] / "docs" / "json.md").read_text()
+# What lies below these is named by tasks, metrics or splits.
+BY_NAME = {"metrics", "r_matrix", "row", "sealed_row", "images", "delta_m_by_task"}
+
+
+def section(title: str) -> str:
+    (found,) = re.findall(rf"^## {title}[^\n]*\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S)
+    return found
+
+
+def named(text: str) -> set[str]:
+    """Every word in backticks; in ``{...}`` every key."""
+    spans = re.findall(r"`([^`]+)`", text)
+    return {word for span in spans for word in re.findall(r"[a-z_]+", span)}
+
+
+def tabled(text: str) -> set[str]:
+    """First cells of its tables."""
+    return {key for line in re.findall(r"^\| (`.*?) \|", text, re.M) for key in named(line)}
+
+
+def keys(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from keys(item)
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            if key not in BY_NAME:
+                yield from keys(inner)
+
+
+def check(value: Any, title: str, *others: str) -> None:
+    text = section(title)
+    found = set(keys(value))
+    assert tabled(text) <= found
+    assert found <= named(text + "".join(section(other) for other in others))
+
+
+def test_run(ran) -> None:
+    check(ran.result.to_json() | {"failures": []}, "had run")
+    tables = {"key", "method", "tasks", "message", "traceback"}
+    assert tables <= named(section("had run").partition("An entry of `failures`")[2])
+
+
+def test_plan(config_of, ran) -> None:
+    check(plan(ran.config).to_json(), "had plan", "had run")
+
+
+def test_rerun(ran, display) -> None:
+    key = ran.result.sequences[-1].stages[-1].key
+    result = rerun(key, StoreConfig(str(ran.store)), [], display).to_json()
+    check(result, "had rerun", "had run")
+    json.dumps(result, allow_nan=False)
+
+
+def printed(*words: str) -> Any:
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_data(tmp_path) -> None:
+    size = ("--train", "2", "--test", "2", "--height", "16", "--width", "24")
+    built = printed("data", "build", "rooms", "--out", str(tmp_path / "rooms"), *size)
+    check(built, "had data build")
+    check(printed("data", "check", str(tmp_path / "rooms")), "had data check")
+
+
+@pytest.mark.parametrize("title", re.findall(r"^## (had .*)", TEXT, re.M))
+def test_every_section_is_about_a_command(title) -> None:
+    for name in title.split(", "):
+        words = name.removeprefix("had ").split()
+        assert CliRunner().invoke(app, [*words, "--help"]).exit_code == 0
