@@ -27,8 +27,9 @@ def changed(config: RunConfig, overrides: Sequence[str], *, cwd: Path | None = N
         BadInput: as for ``compose``; also for the name, the store and a search's space.
     """
     for text in overrides:
-        if override_syntax.parse(text).key_or_group.startswith("search.space"):
-            raise BadInput("search.space cannot be changed here: start another sweep")
+        key = override_syntax.parse(text).key_or_group
+        if key == "search" or key.split(".")[:2] == ["search", "space"]:
+            raise BadInput(f"{key} cannot be changed here: start another sweep with had sweep")
     raw = _composed(config)
     keys = {key: key for key in composing.KEYS if key not in _FIXED}
     raw = override_syntax.apply(raw, overrides, resources.folder("experiments"), allowed=keys)

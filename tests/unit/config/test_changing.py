@@ -34,8 +34,10 @@ def test_a_sweep_changes_nothing_either() -> None:
     config = recorded("search=tpe")
     assert changed(config, []) == config
     assert changed(config, ["search.trials=99"]).hash == config.hash
-    with pytest.raises(BadInput, match=r"search\.space cannot be changed here"):
+    with pytest.raises(BadInput, match=r"search\.space\.method\.lambda cannot be changed here"):
         changed(config, ["search.space.method.lambda=[1,2]"])
+    with pytest.raises(BadInput, match="search cannot be changed here: start another sweep"):
+        changed(config, ["search=random"])
 
 
 def test_where_it_runs_is_no_difference(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from had_core.errors import BadInput
-from had_core.methods import HadConfig, JointConfig, LwfConfig, NaiveConfig
+from had_core.methods import METHODS, HadConfig, JointConfig, LwfConfig, NaiveConfig
 from had_core.methods.had import GroupMean, Variant
 from had_core.methods.joint import JointSetting
 from orchestrator.app.planning import sequences_of
@@ -62,6 +62,11 @@ def test_options_by_name() -> None:
     again = from_record(config)
     assert again == config
     assert list(again.compared) == ["lwf", "had", "mtl"], "tables keep the order"
+
+
+def test_every_method_can_be_compared_by_its_name() -> None:
+    config = compose([TWO, f"methods=[{','.join(METHODS)}]"])
+    assert dict(config.compared) == {name: method() for name, method in METHODS.items()}
 
 
 def test_labels_of_ones_own() -> None:
