@@ -166,6 +166,8 @@ def _params(config: RunConfig, sequence: SequenceSpec) -> dict[str, Scalar]:
         "slices": config.slicing.slices,
         "dataset": config.dataset.name,
     }
+    if sequence.method != method.name:  # a label, which MLflow shows as the method
+        params["method_name"] = method.name
     for name, value in to_plain(method).items():
         params.update(_flat(name, value))
     return params

@@ -11,8 +11,9 @@ from rich.console import Console
 from had_core.errors import BadInput
 from orchestrator.app.compare import compare
 from orchestrator.app.plan import plan
+from orchestrator.app.rerun import rerun
 from orchestrator.app.run import recorded, run
-from orchestrator.config import changed, compose, forked
+from orchestrator.config import StoreConfig, changed, compose, forked
 from orchestrator.display.compare_tables import compare_tables
 from orchestrator.display.live import SilentDisplay
 from orchestrator.plan.artifacts import ArtifactKind
@@ -82,7 +83,11 @@ def test_it_is_scored_on_the_test_set_and_told_as_a_comparison(whole):
     assert start.kind is RunKind.COMPARE
     sequences = [e for e in events if isinstance(e, SequenceStarted)]
     assert {e.method for e in sequences} == {"naive", "full", "off", "joint"}
-    assert {e.params["lambda"] for e in sequences if e.method == "full"} == {3}
+    (full,) = {
+        (e.params["method_name"], e.params["lambda"]) for e in sequences if e.method == "full"
+    }
+    assert full == ("had", 3)
+    assert all("method_name" not in e.params for e in sequences if e.method == "joint")
     assert all(set(e.rows) == {"test"} for e in events if isinstance(e, StageReused))
 
 
@@ -130,6 +135,15 @@ def delta_of(whole, method):
         for s in whole.result.run.sequences
         if s.method == method and s.order == ("semantic", "depth")
     )
+
+
+@pytest.mark.parametrize("label", ["full", "joint"])
+def test_its_stages_can_be_rerun(whole, display, label):
+    sequence = next(s for s in whole.result.run.sequences if s.method == label)
+    key = sequence.stages[-1].key
+    again = rerun(key[:16], StoreConfig(str(whole.store)), [], display)
+    assert again.reproduced is True
+    assert again.row == again.sealed_row
 
 
 def test_a_name_stands_for_one_comparison(whole, display):
