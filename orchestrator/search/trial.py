@@ -142,9 +142,10 @@ def _run(
     scores: list[OrderScore] = []
     said = 0
     for index, keys in enumerate(plan.keys):
-        if said < len(scores) and not stages.ended(keys, 0.0):
-            said = len(scores)
+        if said < len(scores) and (stages.asks_more(index) or not stages.ended(keys, 0.0)):
+            said = len(scores)  # the pruner decides before more is asked for
             yield Scored(tuple(scores), len(plan.keys))
+        stages.ask(index)
         while not stages.ended(keys, patience_s):
             yield Waiting()
         bad = stages.bad(keys)
@@ -165,12 +166,22 @@ class _Stages:
     def __init__(self, queue: TrialQueue, plan: TrialPlan) -> None:
         self._queue, self._plan = queue, plan
         self._known: dict[str, Outcome] = {}
+        self._asked: tuple[StageWork, ...] = ()
         self._lost = 0
-        self._submit()
+
+    def asks_more(self, index: int) -> bool:
+        """Whether ``ask`` would submit something."""
+        return len(self._plan.wanted(index)) > len(self._asked)
+
+    def ask(self, index: int) -> None:
+        """Submit what is wanted while the order with this index counts next."""
+        if self.asks_more(index):
+            self._asked = self._plan.wanted(index)
+            self._submit()
 
     def _submit(self) -> None:
         sealed = {key for key, o in self._known.items() if o.status is Status.SEALED}
-        self._queue.submit(self._plan.label, self._plan.works, self._plan.sealed | sealed)
+        self._queue.submit(self._plan.label, self._asked, self._plan.sealed | sealed)
 
     def ended(self, keys: frozenset[str], wait_s: float) -> bool:
         """Whether all of them have; waits up to ``wait_s`` for the next one."""

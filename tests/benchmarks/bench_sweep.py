@@ -85,19 +85,12 @@ def _never() -> bool:
     return False
 
 
-def measure(trials: int = 40, concurrent: int = 4, rounds: int = 3) -> dict[str, Any]:
-    from orchestrator.execution.cluster import ClusterSettings, connect
-
-    sys.path.insert(0, str(SUPPORT))
-    path = os.environ.get("PYTHONPATH", "")
-    here = str(Path(__file__).resolve().parents[2])
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SUPPORT), here, path]))
+def measure_on(scratch: str, trials: int, concurrent: int, rounds: int) -> dict[str, Any]:
+    """On the cluster that this process is connected to; its workers find ``toy_sweep``."""
     sweeps, empties = [], []
-    with connect(ClusterSettings(cpus=2)) as cluster:
-        seconds_of_tuner(cluster.scratch, concurrent, concurrent)  # Ray's own first times
-        for _ in range(rounds):
-            empties.append(seconds_of_tuner(cluster.scratch, trials, concurrent))
-            sweeps.append(seconds_of_sweep(cluster.scratch, trials, concurrent))
+    for _ in range(rounds):
+        empties.append(seconds_of_tuner(scratch, trials, concurrent))
+        sweeps.append(seconds_of_sweep(scratch, trials, concurrent))
     sweep, empty = statistics.median(sweeps), statistics.median(empties)
     return {
         "trials": trials,
@@ -107,8 +100,18 @@ def measure(trials: int = 40, concurrent: int = 4, rounds: int = 3) -> dict[str,
         "sweep_median_s": sweep,
         "empty_median_s": empty,
         "ratio": sweep / empty,
-        "median_of_ratios": statistics.median(s / e for s, e in zip(sweeps, empties, strict=True)),
     }
+
+
+def measure(trials: int = 40, concurrent: int = 4, rounds: int = 3) -> dict[str, Any]:
+    from orchestrator.execution.cluster import ClusterSettings, connect
+
+    sys.path.insert(0, str(SUPPORT))
+    path = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SUPPORT), path]))
+    with connect(ClusterSettings(cpus=2)) as cluster:
+        seconds_of_tuner(cluster.scratch, concurrent, concurrent)  # Ray's own first times
+        return measure_on(cluster.scratch, trials, concurrent, rounds)
 
 
 def main() -> None:

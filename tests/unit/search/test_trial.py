@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,15 +14,19 @@ from orchestrator.execution.inline import InlineLane
 from orchestrator.execution.messages import (
     Failure,
     FailureKind,
+    Grant,
+    Idle,
     Outcome,
     StageWork,
     Status,
 )
 from orchestrator.execution.queue import LocalQueue, Wait
+from orchestrator.search.settings import Params
 from orchestrator.search.trial import (
     Cancelled,
     Failed,
     Heard,
+    OrderScore,
     Problem,
     Scored,
     TrialPlan,
@@ -91,21 +96,27 @@ def test_a_trial_says_what_it_has_before_it_waits(queue: LocalQueue) -> None:
 
 
 def test_an_order_counts_only_when_those_before_it_do(queue: LocalQueue) -> None:
-    """Everything but the first order is there: nothing is said."""
-    problem = ToyProblem(tasks=("a", "b", "c"))
+    """Everything but the first order's last stage is there: nothing is said."""
+    problem = ToyProblem()
     plan = problem.plan("t0000", PARAMS)
-    held = next(iter(plan.keys[0] - frozenset().union(*plan.keys[1:])))
+    (held,) = (work.key for work in plan.works if work.key in plan.keys[0] and work.position == 3)
     trial = run_trial(problem, queue, "t0000", PARAMS, patience_s=0.01)
     next(trial)
-    leases = []
-    for _ in plan.works:
-        lease = queue.next("hand").lease  # type: ignore[union-attr]
-        if lease.key == held:
-            queue.submit("other", [StageWork("elsewhere", None)])
-            break
-        queue.finish(lease, Outcome(lease.key, Status.SEALED))
-        leases.append(lease)
-    assert [next(trial) for _ in range(3)] == [Waiting()] * 3
+    lease = None
+    for number in range(len(plan.works)):
+        grant = queue.next(f"lane-{number}")
+        assert isinstance(grant, Grant)
+        if grant.lease.key == held:
+            lease = grant.lease
+        else:
+            queue.finish(grant.lease, Outcome(grant.lease.key, Status.SEALED))
+    assert lease is not None
+    # What ended is heard of piece by piece, and none of it is a score.
+    assert set(itertools.islice(trial, 5)) == {Waiting()}
+    queue.finish(lease, Outcome(held, Status.SEALED))
+    heard = next(h for h in trial if not isinstance(h, Waiting))
+    assert isinstance(heard, Scored)
+    assert len(heard.scores) == 6, "the rest was there already, and is said together"
 
 
 def test_a_failed_stage_ends_the_trial_with_its_message(served: LocalQueue) -> None:
@@ -115,24 +126,23 @@ def test_a_failed_stage_ends_the_trial_with_its_message(served: LocalQueue) -> N
     assert "at position 2 of" in heard.message
 
 
-def test_the_stage_that_failed_is_named_and_not_those_that_needed_it(queue: LocalQueue) -> None:
-    class Chain(ToyProblem):
-        def plan(self, label, params):  # type: ignore[no-untyped-def]
-            works = (StageWork("z", None), StageWork("a", "z"))
-            return TrialPlan(label, params, works, frozenset(), (("x",),), (frozenset("az"),))
+class Chain(ToyProblem):
+    """Two stages, the second of which has the smaller key."""
 
+    def plan(self, label: str, params: Params) -> TrialPlan:
+        works = (StageWork("z", None), StageWork("a", "z"))
+        return TrialPlan(label, params, works, frozenset(), (("x",),), (frozenset("az"),))
+
+
+def test_the_stage_that_failed_is_named_and_not_those_that_needed_it(queue: LocalQueue) -> None:
     trial = run_trial(Chain(), queue, "t0000", PARAMS, patience_s=0.01)
     next(trial)
-    lease = queue.next("hand").lease  # type: ignore[union-attr]
-    failure = Failure(FailureKind.ERROR, "out of memory", "Traceback ...")
-    for _ in range(3):
-        queue.lost("hand", "out of memory", "Traceback ...")
-        answer = queue.next("hand")
-        lease = getattr(answer, "lease", lease)
+    grant = queue.next("hand")
+    assert isinstance(grant, Grant)
+    failure = Failure(FailureKind.BAD_INPUT, "no such file", "Traceback ...")
+    queue.finish(grant.lease, Outcome("z", Status.FAILED, failure=failure))
     heard = next(h for h in trial if not isinstance(h, Waiting))
-    assert isinstance(heard, Failed)
-    assert heard.message.startswith("stage z failed: ")
-    assert failure.traceback in heard.traceback
+    assert heard == Failed("stage z failed: no such file", "Traceback ...")
 
 
 def test_a_setting_without_a_score_fails(served: LocalQueue) -> None:
@@ -143,8 +153,8 @@ def test_a_setting_without_a_score_fails(served: LocalQueue) -> None:
 
 def test_a_score_that_is_no_number_fails(served: LocalQueue) -> None:
     class Nan(ToyProblem):
-        def score(self, plan, order):  # type: ignore[no-untyped-def]
-            return replace(super().score(plan, order), delta_m_pct=float("nan"))  # type: ignore[type-var]
+        def score(self, plan: TrialPlan, order: int) -> OrderScore:
+            return OrderScore(math.nan, 0.0)
 
     (heard,) = said(Nan(), served)
     assert isinstance(heard, Failed)
@@ -152,7 +162,7 @@ def test_a_score_that_is_no_number_fails(served: LocalQueue) -> None:
 
 def test_what_a_problem_raises_ends_the_trial_with_its_traceback(queue: LocalQueue) -> None:
     class Broken(ToyProblem):
-        def plan(self, label, params):  # type: ignore[no-untyped-def]
+        def plan(self, label: str, params: Params) -> TrialPlan:
             raise ValueError("no such order")
 
     (heard,) = said(Broken(), queue)
@@ -203,7 +213,7 @@ def test_a_queue_that_lost_its_state_is_told_again() -> None:
 
 def test_stages_that_no_queue_knows_are_an_error_and_no_hang() -> None:
     class Elsewhere(ToyProblem):
-        def plan(self, label, params):  # type: ignore[no-untyped-def]
+        def plan(self, label: str, params: Params) -> TrialPlan:
             return replace(super().plan(label, params), keys=(frozenset({"elsewhere"}),))
 
     *_, last = run_trial(Elsewhere(), LocalQueue(patience_s=0.01), "t0000", PARAMS, patience_s=0.01)
@@ -213,7 +223,7 @@ def test_stages_that_no_queue_knows_are_an_error_and_no_hang() -> None:
 
 def test_sealed_stages_are_handed_on(queue: LocalQueue) -> None:
     class Cached(ToyProblem):
-        def plan(self, label, params):  # type: ignore[no-untyped-def]
+        def plan(self, label: str, params: Params) -> TrialPlan:
             plan = super().plan(label, params)
             return replace(plan, sealed=frozenset(work.key for work in plan.works))
 
@@ -222,11 +232,27 @@ def test_sealed_stages_are_handed_on(queue: LocalQueue) -> None:
     assert len(last.scores) == 6
 
 
-def test_a_trial_that_may_be_pruned_asks_for_few_orders_ahead():
-    problem = ToyProblem()
-    plan = replace(problem.plan("t0000", {LAMBDA: 1.0}), ahead=1)
+def test_a_trial_that_may_be_pruned_asks_for_few_orders_ahead(queue: LocalQueue) -> None:
+    class Careful(ToyProblem):
+        def plan(self, label: str, params: Params) -> TrialPlan:
+            return replace(super().plan(label, params), ahead=1)
+
+    plan = Careful().plan("t0000", PARAMS)
     for index in range(len(plan.keys)):
         keys = {work.key for work in plan.wanted(index)}
         assert keys == frozenset().union(*plan.keys[: index + 2])
-    assert plan.wanted(len(plan.keys) - 1) == plan.works
     assert replace(plan, ahead=None).wanted(0) == plan.works
+
+    trial = run_trial(Careful(), queue, "t0000", PARAMS, patience_s=0.01)
+    next(trial)
+    by_hand(queue, len(plan.wanted(0)))
+    assert isinstance(queue.next("hand"), Idle)
+    first = next(h for h in trial if not isinstance(h, Waiting))
+    assert isinstance(first, Scored)
+    assert len(first.scores) == 1
+    assert isinstance(queue.next("hand"), Idle), "the pruner decides before more is asked for"
+    second = next(h for h in trial if not isinstance(h, Waiting))
+    assert isinstance(second, Scored)
+    assert len(second.scores) == 2
+    next(trial)
+    by_hand(queue, len(plan.wanted(2)) - len(plan.wanted(1)))
