@@ -102,6 +102,8 @@ def _trials(result: SweepResult) -> Iterator[Text]:
     for trial in result.trials:
         if trial.state == "failed":
             yield Text(f"failed  {trial.label}: {trial.message}", style="bold red")
+    if result.best and result.trial(result.best[0]).values[0] < 0:
+        yield Text(f"no setting beats {result.reference}", style="yellow")
     if result.best:
         judged = counts["complete"] + counts["pruned"]
         yield Text(

@@ -117,6 +117,11 @@ def test_tables() -> None:
     assert rows[:2] == ["t0001", "t0000"]
 
 
+def test_a_best_that_is_worse_than_the_reference_is_told() -> None:
+    assert "no setting beats naive" in text(sweep(trial(0, -0.9), best=("t0000",)))
+    assert "no setting beats" not in text(sweep(trial(0, 0.9), best=("t0000",)))
+
+
 def test_a_sweep_in_which_nothing_is_complete() -> None:
     shown = text(sweep(FAILED, trials_wanted=9))
     assert "9 trials x 2 orders x 2 seeds: 1 failed" in shown
