@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.app.results_table import FILE, TrialRows, results_table, write_results
 from orchestrator.app.run import placement, tracking
-from orchestrator.app.sweep_journal import ENDED, SweepJournal
+from orchestrator.app.sweep_journal import ENDED, SweepJournal, objectives
 from orchestrator.app.sweep_problem import SPLIT, SweepProblem
 from orchestrator.app.sweep_result import trial_results
 from orchestrator.app.sweep_tally import StageTally, sweep_start
@@ -111,6 +111,8 @@ class SweepDriver:
 
     def _leave_files(self, events: SweepJournal) -> None:
         """The table and the plots, in the sweep's folder and among its MLflow run's artifacts."""
+        from orchestrator.search import plots
+
         config = self.problem.config
         rows = [
             TrialRows(self.problem.results(trial.params), trial.label, trial.state, trial.params)
@@ -119,7 +121,13 @@ class SweepDriver:
         ]
         methods = {label: method.name for label, method in config.methods}
         table = results_table(config.name, rows, methods, SPLIT)
-        events.files({FILE: write_results(self.store, f"{ROOM}/{config.name}", table)})
+        folder = f"{ROOM}/{config.name}"
+        files = {FILE: write_results(self.store, folder, table)}
+        page = plots.plots_page(self.study, list(objectives(self.search.objective)), config.name)
+        if page is not None:
+            files[plots.FILE] = f"{folder}/{plots.FILE}"
+            self.store.fs.write(files[plots.FILE], page.encode())
+        events.files(files)
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def _commands(name: str) -> Mapping[str, str]:
     return {
         "continue": f"had resume {name}",
         "judge ten more settings": f"had resume {name} --trials +10",
+        "score the best on the test set": "had run {settings} {best}",
         "verify one stage": "had rerun {stage}",
     }
 

@@ -154,8 +154,9 @@ class RunStarted(Event):
         kind: the same for every driver of a run.
         objectives: of a sweep: name -> direction; the keys of ``TrialFinished.values``.
         commands: what one may type next, shown on the run of a sweep or comparison: purpose ->
-            command line. ``{best}`` stands for the overrides of the best trial, ``{stage}`` for
-            the key of a stage of it; such a line is shown once they are known.
+            command line. ``{best}`` stands for the overrides of the best trial, ``{settings}`` for
+            those of the command that began the run, ``{stage}`` for the key of a last stage; such
+            a line is shown once they are known.
     """
 
     recipe: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.tracking.events import Scalar
 from orchestrator.tracking.records import text
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.tracking.sequence_view import SequenceSummary
     from orchestrator.tracking.trial_view import TrialView
 
+PLACES = ("{settings}", "{best}", "{stage}")
 _SHOWN = 6  # of the Pareto front
 
 
@@ -34,9 +36,9 @@ def sweep_note(
         parts.append(_best_table(facts, best[:_SHOWN]))
         if len(best) > _SHOWN:
             parts.append(f"{len(best) - _SHOWN} more trials are on the Pareto front.")
-    fill = {}
+    fill = _settings(facts)
     if best:
-        fill["{best}"] = overrides(best[0])
+        fill["{best}"] = overrides(best[0].params, facts.starts[0].config)
         stage = _longest(sequences(best[0].label))
         fill.update({"{stage}": stage[:12]} if stage else {})
     return "\n\n".join([*parts, *_commands(facts, fill)])
@@ -59,9 +61,50 @@ def compare_note(facts: RunFacts, sequences: Sequence[SequenceSummary]) -> str:
     return "\n\n".join([*table, *_commands(facts, fill)])
 
 
-def overrides(trial: TrialView) -> str:
-    """A trial's parameters as they are typed on a command line."""
-    return " ".join(shlex.quote(f"{name}={value}") for name, value in trial.params.items())
+def overrides(params: Mapping[str, Scalar], config: Mapping[str, Any]) -> str:
+    """A trial's parameters as they are typed on a command line.
+
+    >>> params = {"method.lambda.depth": 1.5, "method.lambda.normal": 2, "method.beta": 0.5}
+    >>> overrides(params, {"method": {"lambda": 3, "beta": 0.5}})
+    "'method.lambda={depth:1.5,normal:2}' method.beta=0.5"
+    """
+    found: dict[str, Any] = {}
+    for path, value in params.items():
+        outer, inner = _settable(path, config)
+        if inner:
+            found.setdefault(outer, {})[inner] = value
+        else:
+            found[outer] = value
+    return " ".join(shlex.quote(f"{path}={_typed(value)}") for path, value in found.items())
+
+
+def _settable(path: str, config: Mapping[str, Any]) -> tuple[str, str]:
+    """A path in two: up to what is one value in the configuration, and what replaces it inside."""
+    names = path.split(".")
+    value: Any = config
+    for count, name in enumerate(names, start=1):
+        if not isinstance(value, Mapping) or name not in value:
+            break
+        value = value[name]
+        if not isinstance(value, Mapping):
+            return ".".join(names[:count]), ".".join(names[count:])
+    return path, ""
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{_typed(inner)}" for name, inner in value.items()) + "}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _settings(facts: RunFacts) -> dict[str, str]:
+    """The overrides of the command that began the run, but for the search and the name."""
+    words = shlex.split(facts.starts[0].command)
+    if words[:1] != ["had"] or words[1:2] not in (["sweep"], ["compare"]):
+        return {}
+    other = ("-", "name=", "search=", "search.", "+search")
+    own = [word for word in words[2:] if "=" in word and not word.startswith(other)]
+    return {"{settings}": shlex.join(own)}
 
 
 def _counts(trials: Sequence[TrialView]) -> str:
@@ -96,9 +139,13 @@ def _commands(facts: RunFacts, fill: dict[str, str]) -> list[str]:
     for purpose, command in facts.commands.items():
         for place, words in fill.items():
             command = command.replace(place, words)
-        if "{best}" not in command and "{stage}" not in command:
-            rows.append([purpose, f"`{command}`"])
-    return [_table(["to", "type"], rows)] if rows else []
+        if not any(place in command for place in PLACES):
+            rows.append([purpose, f"`{' '.join(command.split())}`"])
+    if not rows:
+        return []
+    store = facts.starts[-1].config.get("store")
+    where = [f"In store `{store['root']}`:"] if isinstance(store, Mapping) else []
+    return [*where, _table(["to", "type"], rows)]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

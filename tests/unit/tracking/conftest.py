@@ -65,14 +65,14 @@ class Story:
         self.events.append(make(time=self.clock, run=self.run, **fields))
 
     def run_started(self, recipe: str = "quickstart", **fields: Any) -> None:
+        usual = {"command": "had run", "config": {"net": {"encoder": "tiny"}}}
         self._add(
             RunStarted,
             recipe=recipe,
             dataset=DATASET,
-            config={"net": {"encoder": "tiny"}},
             user="ada",
             commit="abc123",
-            **{"command": "had run", **fields},
+            **{**usual, **fields},
         )
 
     def sweep_started(self, **objectives: Direction) -> None:

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 from fake_mlflow import FakeMlflow, Faulty, Killed, snapshot
 
-from orchestrator.tracking.events import Direction, End, Event, RunFiles, RunKind, TrialState
+from orchestrator.tracking.events import (
+    Direction,
+    End,
+    Event,
+    RunFiles,
+    RunKind,
+    TrialStarted,
+    TrialState,
+)
 from orchestrator.tracking.fold import Fold
 from orchestrator.tracking.journal import Entry, Journal, JournalReader
 from orchestrator.tracking.location import TrackingLocation
@@ -129,6 +137,30 @@ def test_what_a_sweep_shows(tmp_path: Path, sweep: list[Event]) -> None:
         f"| continue | `had resume {sweep[0].run}` |",
         "| compare | `had compare method.lambda=0.5` |",
         f"| rerun a stage | `had rerun {'1a' * 6}` |",
+    ]
+
+
+def test_commands_repeat_what_the_sweep_was_begun_with(tmp_path: Path, story: Any) -> None:
+    config = {"method": {"lambda": 3, "loss": {"beta": 0.5}}, "store": {"root": "/data/store"}}
+    for command in ("had sweep order='[depth, normal]' search.trials=4 name=x", "had resume x"):
+        story.run_started(
+            command=command,
+            config=config,
+            kind=RunKind.SWEEP,
+            objectives={"mean": Direction.MAXIMIZE},
+            commands={"test": "had run {settings} {best}", "rerun": "had rerun {stage}"},
+        )
+    weights = {"method.lambda.depth": 0.25, "method.lambda.normal": 2.5, "method.loss.beta": 0.1}
+    story._add(TrialStarted, trial="t0000", number=0, params=weights)
+    story.trial_finished("t0000", mean=1.0)
+    note = _named(_drained(tmp_path, story.events), story.run)["tags"]["mlflow.note.content"]
+    assert note.splitlines()[-5:] == [
+        "In store `/data/store`:",
+        "",
+        "| to | type |",
+        "|---|---|",
+        "| test | `had run 'order=[depth, normal]' 'method.lambda={depth:0.25,normal:2.5}' "
+        "method.loss.beta=0.1` |",
     ]
 
 
