@@ -247,7 +247,8 @@ def test_the_table_holds_every_number_of_every_trial(swept):
             ]
             assert found == delta
     assert [e.files for e in journal(swept.store, events.RunFiles)][-1].keys() >= {
-        "results.parquet"
+        "results.parquet",
+        "plots.html",
     }
 
 
