@@ -1,0 +1,49 @@
+"""A row of R does not depend on how many workers computed it."""
+
+from __future__ import annotations
+
+import pytest
+from micro import fit_config
+from thread_parallel import on_ranks
+
+from had_core.configs import View
+from had_core.data.rooms import TASKS
+from had_core.evaluation import evaluate
+from had_core.methods import NaiveConfig
+from had_core.stage import Runtime, fit
+
+COUNTED = {"miou", "pixel_acc", "iou", "within_11.25", "within_22.5", "within_30", "median_deg"}
+
+
+@pytest.fixture(scope="module")
+def trained(micro_dataset):
+    """A net with a head for every kind of task."""
+    names, weights = tuple(task.name for task in TASKS), None
+    for position in range(1, len(names) + 1):
+        views = (View(names[position - 1], None),)
+        config = fit_config(1, NaiveConfig(), tasks=names[:position], views=views)
+        weights = fit(config, micro_dataset, parent=weights).state
+    return config, weights
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_one_and_more_ranks_score_the_same(micro_dataset, trained, split, ranks):
+    config, weights = trained
+    alone = evaluate(config, weights, micro_dataset, split)
+    rows = on_ranks(
+        ranks,
+        lambda rank: evaluate(
+            config, weights, micro_dataset, split, runtime=Runtime(parallel=rank)
+        ),
+    )
+    assert set(alone) == {task.name for task in TASKS}
+    assert rows[1:] == rows[:-1], "ranks disagree"
+    for task in TASKS:
+        assert set(alone[task.name]) == {metric.name for metric in task.metrics}
+        for metric, value in alone[task.name].items():
+            found = rows[0][task.name][metric]
+            if metric in COUNTED:
+                assert found == value, (task.name, metric)
+            else:
+                assert found == pytest.approx(value, rel=1e-9), (task.name, metric)
