@@ -18,8 +18,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 help: ## List the targets.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-run: install ## Train the quickstart: HAD and naive on the embedded data set, then the table.
-	$(BIN)/had run experiment=quickstart
+run: install ## Sweep HAD's weights over all orders of three tasks on the embedded data set.
+	$(BIN)/had sweep experiment=quickstart
 
 test: test-unit test-ray ## Run the unit and ray tiers.
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_quickstart.py [--json FILE] [--recipe quickstart]
 
-(a) ``had run experiment=quickstart`` in a fresh store: the share of its wall time that goes into
+(a) ``had sweep experiment=quickstart`` in a fresh store: the share of its wall time that goes into
     training and evaluation steps. Left out of the wall time: building ``rooms`` (done before), and
     starting Ray and a lane (from the journal's first entry to the first stage). What the stages
     spent is what their sealed manifests say: epochs, filling the teacher's cache, evaluations;
@@ -84,7 +84,7 @@ def run_budget(folder: Path, recipe: str) -> tuple[Budget, dict[str, Any]]:
     recipe_words = [f"experiment={recipe}", f"store.root={folder}/store"]
     _build_data(folder, recipe_words)
     began = time.time()
-    result = json.loads(had("run", *recipe_words, "--json", folder=folder).stdout)
+    result = json.loads(had(_command(recipe_words), *recipe_words, "--json", folder=folder).stdout)
     wall = time.time() - began
     store = Store.open(folder / "store")
     events = JournalReader.open(store.uri, result["name"]).events()
@@ -93,7 +93,7 @@ def run_budget(folder: Path, recipe: str) -> tuple[Budget, dict[str, Any]]:
     last = max(event.time for event in events if isinstance(event, StageFinished))
     closed = max(event.time for event in events if isinstance(event, RunFinished))
     config = next(event.config for event in events if isinstance(event, RunStarted))
-    lanes = config["cluster"]["lanes"] or 1
+    lanes = config["cluster"]["lanes"] or os.cpu_count() or 1
     fits = [store.manifest(ArtifactKind.FIT, key) or {} for key in store.keys(ArtifactKind.FIT)]
     rows = [store.manifest(ArtifactKind.EVAL, key) or {} for key in store.keys(ArtifactKind.EVAL)]
     budget = Budget(
@@ -108,6 +108,12 @@ def run_budget(folder: Path, recipe: str) -> tuple[Budget, dict[str, Any]]:
         evaluation=sum(row.get("seconds", 0.0) for row in rows) / lanes,
     )
     return budget, result
+
+
+def _command(recipe_words: list[str]) -> str:
+    from orchestrator.config import compose
+
+    return "run" if compose(recipe_words).search is None else "sweep"
 
 
 def _build_data(folder: Path, recipe_words: list[str]) -> None:
