@@ -23,7 +23,7 @@ def compare(overrides: Overrides = None, as_json: AsJson = False) -> None:
     from had_core.errors import BadInput
     from orchestrator.config import compose
 
-    config = compose(overrides or [])
+    config = compose(overrides or [], searches=False)
     if not config.compared:
         raise BadInput(
             "methods=null is not allowed in a comparison: name them (methods=[naive,lwf,had]) or a "

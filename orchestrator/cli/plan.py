@@ -11,7 +11,9 @@ def plan(overrides: Overrides = None, as_json: AsJson = False) -> None:
     from orchestrator.config import compose
 
     notes = console(stderr=True)
-    result = plan_app(compose(overrides or []), lambda text: notes.print(text, soft_wrap=True))
+    result = plan_app(
+        compose(overrides or [], searches=False), lambda text: notes.print(text, soft_wrap=True)
+    )
     if as_json:
         emit_json(result.to_json())
         return

@@ -22,7 +22,7 @@ def run(overrides: Overrides = None, as_json: AsJson = False) -> None:
     from had_core.errors import BadInput
     from orchestrator.config import compose
 
-    config = compose(overrides or [])
+    config = compose(overrides or [], searches=False)
     if config.compared:
         raise BadInput(
             f"methods=[{','.join(config.compared)}] is not allowed in a run of one method: "

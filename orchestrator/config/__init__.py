@@ -40,12 +40,16 @@ __all__ = [
 
 
 def compose(
-    overrides: Sequence[str], *, cwd: Path | None = None, search: str | None = None
+    overrides: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    search: str | None = None,
+    searches: bool = True,
 ) -> RunConfig:
     """The run that overrides describe; see ``orchestrator.config.composing``."""
     from orchestrator.config import composing
 
-    return composing.compose(overrides, cwd=cwd, search=search)
+    return composing.compose(overrides, cwd=cwd, search=search, searches=searches)
 
 
 def apply_overrides(

@@ -87,17 +87,26 @@ class _Seed:
 
 
 def compose(
-    overrides: Sequence[str], *, cwd: Path | None = None, search: str | None = None
+    overrides: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    search: str | None = None,
+    searches: bool = True,
 ) -> RunConfig:
     """The run that ``overrides`` describe; relative paths are taken from ``cwd``.
 
     Args:
         search: option of the group ``search`` where neither overrides nor recipe choose one.
+        searches: False leaves out the search of a recipe, and refuses one among the overrides.
 
     Raises:
         BadInput: one sentence naming the key and what is allowed.
     """
+    if not searches:
+        _refuse_search(overrides)
     raw, recipe = compose_raw(overrides, search=search)
+    if not searches:
+        raw["search"] = None
     return build(raw, recipe=recipe, cwd=cwd or Path.cwd())
 
 
@@ -123,6 +132,13 @@ def compose_raw(
     # Hydra would merge a range into the option's, and refuse what the option lacks.
     values = override_syntax.apply(values, space, tree, allowed={"search": "search"})
     return said_last(values, overrides), recipe
+
+
+def _refuse_search(overrides: Sequence[str]) -> None:
+    for text in overrides:
+        key = override_syntax.parse(text).key_or_group
+        if key.split(".")[0] == "search":
+            raise BadInput(f"{text} is not allowed here: had sweep searches")
 
 
 def _is_of_the_space(override: str) -> bool:

@@ -90,6 +90,15 @@ def test_an_override_replaces_a_leaf_and_null_takes_it_out() -> None:
     assert composed.search == given
 
 
+def test_a_run_leaves_out_its_recipes_search_and_refuses_another() -> None:
+    assert compose(["experiment=quickstart"]).search is not None
+    run = compose(["experiment=quickstart"], searches=False)
+    assert run.search is None
+    for text in ("search=tpe", "search.trials=3", "search.space.method.lambda=[1.0]"):
+        with pytest.raises(BadInput, match=r"is not allowed here: had sweep searches"):
+            compose([text], searches=False)
+
+
 def test_a_whole_space_replaces_the_options() -> None:
     found = compose(
         [THREE, "search.trials=2", "search.space={method:{lambda:[1.0,2.0]}}"], search="tpe"
