@@ -10,6 +10,8 @@ from orchestrator.cli.failures import continued_by
 from orchestrator.cli.output import AsJson, Overrides, console, emit_json, had_command, show_facts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.config import RunConfig
     from orchestrator.display.comparison import CompareResult
 
@@ -20,16 +22,21 @@ def compare(overrides: Overrides = None, as_json: AsJson = False) -> None:
     methods=[naive,lwf,had] names them; experiment=compare_rooms is an example. The same command
     again continues where it stopped.
     """
+    execute_compare(compose_comparison(overrides or []), as_json)
+
+
+def compose_comparison(overrides: Sequence[str]) -> RunConfig:
+    """The settings of a comparison."""
     from had_core.errors import BadInput
     from orchestrator.config import compose
 
-    config = compose(overrides or [], searches=False)
+    config = compose(overrides, searches=False)
     if not config.compared:
         raise BadInput(
             "methods=null is not allowed in a comparison: name them (methods=[naive,lwf,had]) or a "
             "recipe that does (experiment=compare_rooms)"
         )
-    execute_compare(config, as_json)
+    return config
 
 
 def execute_compare(config: RunConfig, as_json: bool) -> None:
@@ -43,12 +50,12 @@ def execute_compare(config: RunConfig, as_json: bool) -> None:
     if as_json:
         emit_json(result.to_json())
     else:
-        _show(result, again)
+        show(result, again)
     if result.run.failures:
         raise typer.Exit(1)
 
 
-def _show(result: CompareResult, again: str) -> None:
+def show(result: CompareResult, again: str) -> None:
     from orchestrator.display.compare_tables import compare_tables
 
     console().print(compare_tables(result))

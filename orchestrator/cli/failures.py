@@ -33,15 +33,17 @@ class HadGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except BadInput as error:
-            _say(str(error))
-            raise typer.Exit(2) from error
-        except HadError as error:
-            _say(str(error))
-            raise typer.Exit(1) from error
-        except (Interrupted, KeyboardInterrupt) as error:
-            _say(str(error) or "interrupted")
-            raise typer.Exit(130) from error
+        except (HadError, Interrupted, KeyboardInterrupt) as error:
+            raise typer.Exit(tell(error)) from error
+
+
+def tell(error: BaseException) -> int:
+    """Say on stderr how the command ended; its exit code."""
+    if isinstance(error, HadError):
+        _say(str(error))
+        return 2 if isinstance(error, BadInput) else 1
+    _say(str(error) or "interrupted")
+    return 130
 
 
 @contextmanager

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from orchestrator.cli import compare, data, doctor, plan, rerun, resume, run, sweep, ui
+from orchestrator.cli import (
+    cluster,
+    compare,
+    data,
+    doctor,
+    jobs,
+    plan,
+    rerun,
+    resume,
+    run,
+    submit,
+    sweep,
+    ui,
+)
 from orchestrator.cli.failures import HadGroup
 
 app = typer.Typer(
@@ -25,6 +38,11 @@ app.command("resume")(resume.resume)
 app.command("plan")(plan.plan)
 app.command("rerun")(rerun.rerun)
 app.command("ui")(ui.ui)
+app.command("submit")(submit.submit)
+app.command("jobs")(jobs.jobs)
+app.command("logs")(jobs.logs)
+app.command("stop")(jobs.stop)
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(data.app, name="data")
 app.command("doctor")(doctor.doctor)
 

@@ -10,6 +10,8 @@ from orchestrator.cli.failures import continued_by
 from orchestrator.cli.output import AsJson, Overrides, console, emit_json, had_command, show_facts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.config import RunConfig
     from orchestrator.display.results import RunResult
 
@@ -19,16 +21,21 @@ def run(overrides: Overrides = None, as_json: AsJson = False) -> None:
 
     The same command again continues where it stopped.
     """
+    execute_run(compose_run(overrides or []), as_json)
+
+
+def compose_run(overrides: Sequence[str]) -> RunConfig:
+    """The settings of a run of one method."""
     from had_core.errors import BadInput
     from orchestrator.config import compose
 
-    config = compose(overrides or [], searches=False)
+    config = compose(overrides, searches=False)
     if config.compared:
         raise BadInput(
             f"methods=[{','.join(config.compared)}] is not allowed in a run of one method: "
             "had compare takes several"
         )
-    execute_run(config, as_json)
+    return config
 
 
 def execute_run(config: RunConfig, as_json: bool) -> None:
@@ -42,12 +49,13 @@ def execute_run(config: RunConfig, as_json: bool) -> None:
     if as_json:
         emit_json(result.to_json())
     else:
-        _show(result, again)
+        show(result, again)
     if result.failures:
         raise typer.Exit(1)
 
 
-def _show(result: RunResult, again: str) -> None:
+def show(result: RunResult, again: str) -> None:
+    """The tables, and where things lie."""
     from orchestrator.display.tables import run_tables
 
     console().print(run_tables(result))

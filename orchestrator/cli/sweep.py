@@ -54,12 +54,12 @@ def execute_sweep(config: RunConfig, as_json: bool, more: int = 0) -> None:
     if as_json:
         emit_json(result.to_json())
     else:
-        _show(result, again)
+        show(result, again)
     if not result.best:
         raise typer.Exit(1)
 
 
-def _show(result: SweepResult, again: str) -> None:
+def show(result: SweepResult, again: str) -> None:
     from orchestrator.display.sweep_tables import sweep_tables
 
     console().print(sweep_tables(result))

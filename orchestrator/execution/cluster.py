@@ -20,6 +20,7 @@ from typing import Any
 from had_core.errors import BadInput
 from orchestrator.execution.environment import (
     QUIET_RAY,
+    SHIPPED,
     environment,
     file_of,
     private_environment,
@@ -147,7 +148,10 @@ def usable_cpus() -> int:
 
 
 def _shipped_code() -> dict[str, Any]:
-    """Nodes of a joined cluster get this version of the code, wherever they run."""
+    """Nodes of a joined cluster get this version of the code, wherever they run; a job's nodes
+    have got it already."""
+    if os.environ.get(SHIPPED):
+        return {}
     import had_core
     import orchestrator
 

@@ -19,6 +19,7 @@ QUIET_RAY = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
+SHIPPED = "HAD_CODE_SHIPPED"  # set in a job, whose nodes import the code it was submitted with
 PRIVATE_RAY = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}  # nobody preempts this machine
 
 

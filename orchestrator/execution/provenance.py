@@ -8,6 +8,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+COMMIT_FILE = "commit"  # in the package's resources, where the code was shipped without its history
 _RECORDED = ("had-orchestrator", "torch", "numpy", "pyarrow", "ray", "safetensors")
 
 
@@ -26,7 +27,10 @@ def versions() -> dict[str, str]:
 @functools.cache
 def commit() -> str:
     """Git commit of this code, ``-dirty`` appended where it was changed; empty if unknown."""
-    root = Path(__file__).resolve().parents[2]
+    package = Path(__file__).resolve().parents[1]
+    shipped, root = package / "_resources" / COMMIT_FILE, package.parent
+    if shipped.is_file():
+        return shipped.read_text().strip()
     if not (root / ".git").exists():
         return ""
     try:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.execution.cluster import Cluster, usable_cpus
 from orchestrator.execution.messages import Event, StageWork
+from orchestrator.execution.nodes import prove_shared
 from orchestrator.execution.placement import Placement
 from orchestrator.execution.provenance import commit
 from orchestrator.execution.queue import LocalQueue, StageQueue
@@ -160,10 +161,15 @@ def engine_session(
 
     Args:
         make_runner: what executes stages in the lanes' workers, instead of the real worker.
+
+    Raises:
+        BadInput: a node of a cluster that was joined does not work on this store and data set.
     """
     from orchestrator.execution.lane import RayLane
     from orchestrator.execution.ray_queue import RayQueue
 
+    if not cluster.private:
+        prove_shared(store.uri, placement.dataset)
     make = make_runner or _runner_factory(store, placement, cluster.settings.threads or 1)
     queue = RayQueue.start()
     names = [f"lane-{number}" for number in range(cluster.settings.lanes)]
