@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from had_core.errors import BadInput
 from orchestrator.app.datasets import fingerprints_of, open_dataset
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from had_core.tasks import DenseTask
     from orchestrator.config import ClusterConfig
     from orchestrator.display.live import Display
+
+T = TypeVar("T")
 
 
 def recorded(store_root: str, name: str) -> RunConfig:
@@ -118,6 +121,7 @@ def _execute(
     backlog = survey(tree, store, config.name)
     events.reused(backlog.sealed)
     display.begin(config.name, to_train=len(backlog.open), cached=len(backlog.sealed))
+    reference = _meanwhile(lambda: _reference(config, dataset, store))
 
     def hear(event: Event) -> None:
         events.hear(event)
@@ -125,10 +129,7 @@ def _execute(
 
     def results(reused: frozenset[str]) -> tuple[SequenceResult, ...]:
         by_name = {task.name: task for task in tasks_of(config, dataset)}
-        reference = None
-        if config.reference_label is not None:
-            reference = Reference(config.reference_label, constant_row(dataset, store))
-        return sequence_results(tree.sequences, by_name, store, reused, reference)
+        return sequence_results(tree.sequences, by_name, store, reused, reference.result())
 
     try:
         ended = run_tree(
@@ -149,6 +150,21 @@ def _execute(
     reasons = [outcome.failure.message for outcome in ended.failed if outcome.failure]
     events.end(scored, _end_of(ended), "; ".join(reasons))
     return ended, scored
+
+
+def _reference(config: RunConfig, dataset: ShardDataset, store: Store) -> Reference | None:
+    if config.reference_label is None:
+        return None
+    return Reference(config.reference_label, constant_row(dataset, store))
+
+
+def _meanwhile(work: Callable[[], T]) -> Future[T]:
+    """Start work in a thread: while Ray starts, this process has nothing to do for seconds."""
+    pool = ThreadPoolExecutor(max_workers=1)
+    try:
+        return pool.submit(work)
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _end_of(ended: TreeResult) -> End:
