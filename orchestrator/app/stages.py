@@ -42,7 +42,7 @@ def find_stage(store: Store, name: str) -> KnownStage:
     Raises:
         BadInput: none or several, one made by another FIT_VERSION, or one whose run is gone.
     """
-    key = _key(store, name)
+    key = stage_key(store, name)
     manifest = store.manifest(ArtifactKind.FIT, key)
     if manifest is None:
         raise BadInput(f"stage {key[:12]} is damaged: had run trains it again")
@@ -59,8 +59,11 @@ def find_stage(store: Store, name: str) -> KnownStage:
     return KnownStage(fit, manifest, RunConfig.from_json(record.config))
 
 
-def _key(store: Store, name: str) -> str:
-    """Keys first: a run id of 32 hexadecimal digits begins a key only by a miracle."""
+def stage_key(store: Store, name: str) -> str:
+    """The key of the sealed stage that ``name`` stands for; raises BadInput for none or several.
+
+    Keys first: a run id of 32 hexadecimal digits begins a key only by a miracle.
+    """
     if re.fullmatch(r"[0-9a-f]{1,64}", name):
         found = [key for kind, key in store.find(name) if kind is ArtifactKind.FIT]
         if len(found) == 1:

@@ -9,6 +9,7 @@ from orchestrator.cli import (
     compare,
     data,
     doctor,
+    explain,
     jobs,
     plan,
     rerun,
@@ -37,6 +38,7 @@ app.command("sweep")(sweep.sweep)
 app.command("resume")(resume.resume)
 app.command("plan")(plan.plan)
 app.command("rerun")(rerun.rerun)
+app.command("explain")(explain.explain)
 app.command("ui")(ui.ui)
 app.command("submit")(submit.submit)
 app.command("jobs")(jobs.jobs)

@@ -78,6 +78,11 @@ def printed(*words: str) -> Any:
     return json.loads(done.stdout)
 
 
+def test_explain(ran) -> None:
+    left, right = (sequence.stages[-1].key for sequence in ran.result.sequences)
+    check(printed("explain", left, right, "--store", str(ran.store)), "had explain", "had run")
+
+
 def test_data(tmp_path) -> None:
     size = ("--train", "2", "--test", "2", "--height", "16", "--width", "24")
     built = printed("data", "build", "rooms", "--out", str(tmp_path / "rooms"), *size)
