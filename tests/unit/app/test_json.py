@@ -17,8 +17,8 @@ from orchestrator.cli.main import app
 from orchestrator.config import StoreConfig
 
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "json.md").read_text()
-# What lies below these is named by tasks, metrics or splits.
-BY_NAME = {"metrics", "r_matrix", "row", "sealed_row", "images", "delta_m_by_task"}
+# What lies below these is named by tasks, metrics, splits or settings.
+BY_NAME = {"metrics", "r_matrix", "row", "sealed_row", "images", "delta_m_by_task", "left", "right"}
 
 
 def section(title: str) -> str:
