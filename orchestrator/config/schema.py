@@ -59,20 +59,21 @@ class ClusterConfig:
 
     Attributes:
         address: of a running Ray cluster; None starts a local one for the run.
-        lanes: stages that run at the same time.
+        lanes: stages that run at the same time; None for as many as the cluster has room for.
         workers: data-parallel workers of a lane; the global batch is split over them.
         threads: CPU threads of one worker; None shares out the machine's.
     """
 
     backend: Backend = field(default=Backend.RAY, metadata={"key": False})
     address: str | None = field(default=None, metadata={"key": False})
-    lanes: int = field(default=1, metadata={"key": False})
+    lanes: int | None = field(default=1, metadata={"key": False})
     workers: int = 1
     threads: int | None = field(default=None, metadata={"key": False})
     device: Device = field(default=Device.CPU, metadata={"key": False})
 
     def __post_init__(self) -> None:
-        require(self.lanes >= 1, "cluster.lanes", self.lanes, "1 or more")
+        lanes = self.lanes
+        require(lanes is None or lanes >= 1, "cluster.lanes", lanes, "1 or more, or null")
         require(self.workers >= 1, "cluster.workers", self.workers, "1 or more")
         require(
             self.threads is None or self.threads >= 1,
@@ -82,7 +83,7 @@ class ClusterConfig:
         )
         if self.backend is Backend.INLINE:
             require(self.workers == 1, "cluster.workers", self.workers, "1 with backend inline")
-            require(self.lanes == 1, "cluster.lanes", self.lanes, "1 with backend inline")
+            require(lanes in (1, None), "cluster.lanes", lanes, "1 with backend inline")
 
 
 @dataclass(frozen=True)

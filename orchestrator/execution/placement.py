@@ -17,7 +17,8 @@ class ClusterSettings:
         address: ``host:port`` of a running cluster; None starts a private one on this machine.
         cpus: CPUs that a private cluster offers; None for all of this machine.
         gpus: GPUs that a private cluster offers; None for all of this machine.
-        lanes: Ray Train runs side by side; each executes one stage at a time.
+        lanes: Ray Train runs side by side; each executes one stage at a time. None for as many as
+            fit, of one thread a worker where ``threads`` says nothing else.
         workers: ranks of a lane; they split every global batch.
         threads: CPUs and torch threads of one worker; None shares out what there is.
         gpu: whether each worker holds a GPU.
@@ -26,7 +27,7 @@ class ClusterSettings:
     address: str | None = None
     cpus: int | None = None
     gpus: int | None = None
-    lanes: int = 1
+    lanes: int | None = 1
     workers: int = 1
     threads: int | None = None
     gpu: bool = False
@@ -39,7 +40,7 @@ class ClusterSettings:
 
 
 def placed(settings: ClusterSettings, nodes: Sequence[Mapping[str, float]]) -> ClusterSettings:
-    """The settings with ``threads`` decided, once it is certain that everything has its place.
+    """The settings with lanes and threads decided, once everything is certain to have its place.
 
     Args:
         nodes: resources of every node, e.g. ``[{"CPU": 2.0}]``.
@@ -48,7 +49,13 @@ def placed(settings: ClusterSettings, nodes: Sequence[Mapping[str, float]]) -> C
         BadInput: the cluster could never place it, and would wait for ever; names what is wanted
             and what there is.
     """
-    workers = settings.lanes * settings.workers
+    if settings.lanes is None:
+        threads = settings.threads or 1
+        lanes = _room(nodes, threads) // settings.workers
+        if settings.gpu:
+            lanes = min(lanes, int(sum(n.get("GPU", 0.0) for n in nodes)) // settings.workers)
+        settings = replace(settings, lanes=max(1, lanes), threads=threads)
+    workers = (settings.lanes or 1) * settings.workers
     cpus = sum(node.get("CPU", 0.0) for node in nodes)
     threads = settings.threads or next(
         (t for t in range(int(cpus // workers), 1, -1) if _room(nodes, t) >= workers), 1
@@ -90,7 +97,7 @@ class Placement:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        ranks = self.cluster.lanes * self.cluster.workers
+        ranks = (self.cluster.lanes or 1) * self.cluster.workers
         if self.inline and ranks > 1:
             raise BadInput(
                 f"cluster.lanes={self.cluster.lanes} x cluster.workers={self.cluster.workers} is "

@@ -172,7 +172,7 @@ def engine_session(
         prove_shared(store.uri, placement.dataset)
     make = make_runner or _runner_factory(store, placement, cluster.settings.threads or 1)
     queue = RayQueue.start()
-    names = [f"lane-{number}" for number in range(cluster.settings.lanes)]
+    names = [f"lane-{number}" for number in range(cluster.settings.lanes or 1)]
     try:
         with _serving(queue, [RayLane(name, queue, make, cluster) for name in names]) as session:
             yield session

@@ -230,7 +230,7 @@ def test_bad_overrides_are_one_sentence(overrides: list[str], sentence: str) -> 
         (["data.foo=2"], "data.foo is not a known key"),
         (["cluster.workers=3"], "train.batch_size=8 is not allowed: a multiple of cluster.workers"),
         (["cluster.backend=inline", "cluster.workers=2"], "cluster.workers=2 is not allowed"),
-        (["cluster.lanes=0"], "cluster.lanes=0 is not allowed: 1 or more"),
+        (["cluster.lanes=0"], "cluster.lanes=0 is not allowed: 1 or more, or null"),
         (["seed=x"], "seed=x is not allowed: a whole number"),
         (["seed=[1,1]"], "seed=[1, 1] is not allowed: none twice"),
         (["seed=[]"], "seed=[] is not allowed: one seed or more"),

@@ -30,8 +30,25 @@ def test_threads_share_out_what_there_is(settings, nodes, threads):
 
 
 @pytest.mark.parametrize(
+    ("settings", "nodes", "lanes", "threads"),
+    [
+        ({}, [{"CPU": 2.0}], 2, 1),
+        ({"threads": 2}, [{"CPU": 2.0}], 1, 2),
+        ({"workers": 2}, [{"CPU": 3.0}, {"CPU": 2.0}], 2, 1),
+        ({"workers": 2, "threads": 2}, [{"CPU": 3.0}, {"CPU": 2.0}], 1, 2),
+        ({}, [{"CPU": 1.0}], 1, 1),
+        ({"gpu": True}, [{"CPU": 16.0, "GPU": 3.0}], 3, 1),
+    ],
+)
+def test_as_many_lanes_as_fit(settings, nodes, lanes, threads):
+    found = placed(ClusterSettings(lanes=None, **settings), nodes)
+    assert (found.lanes, found.threads) == (lanes, threads)
+
+
+@pytest.mark.parametrize(
     ("settings", "nodes", "message"),
     [
+        ({"lanes": None, "workers": 3}, [{"CPU": 2.0}], "wants 3 CPUs, there are 2"),
         ({"workers": 3}, [{"CPU": 2.0}], "cluster.workers=3 x cluster.threads=1 wants 3 CPUs"),
         ({"workers": 2, "threads": 2}, [{"CPU": 2.0}], "wants 4 CPUs, there are 2"),
         ({"lanes": 2, "workers": 2}, [{"CPU": 2.0}], "cluster.lanes=2 x cluster.workers=2"),
