@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from had_core.canonical import to_plain
 from orchestrator.plan.explain import Explanation
+
+Row = Mapping[str, Mapping[str, float | None]]
 
 
 @dataclass(frozen=True)
@@ -18,3 +22,74 @@ class ExplainResult:
     def to_json(self) -> dict[str, Any]:
         same = self.explanation.same
         return {**self.explanation.to_json(), "same": same, "store": self.store}
+
+
+@dataclass(frozen=True)
+class Use:
+    """A sequence of a run that trained or reused a stage."""
+
+    run: str
+    sequence: str
+
+
+@dataclass(frozen=True)
+class Child:
+    """A stage that starts from this one; ``tasks`` are those that it learns."""
+
+    key: str
+    tasks: tuple[str, ...]
+    sealed: bool
+
+
+@dataclass(frozen=True)
+class StageFile:
+    """A sealed file: of which artefact (``fit``, ``eval test``), where in the store, bytes."""
+
+    artifact: str
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class ShowResult:
+    """One stage.
+
+    Attributes:
+        state: ``sealed``; ``partial``: epochs of it are kept; ``lost``: begun, or found damaged,
+            and nothing of it can be used.
+        tasks: all that its net knows; unknown (empty) unless it is sealed.
+        learns: the tasks that it learns.
+        settings: what its key is made of, without the parent; in short unless it is sealed.
+        children: stages that started from it, as the journals tell.
+        rows: split -> row of R.
+        trained_by: the sequence that sealed it, or that trained it last.
+        reused_by: sequences that found it sealed, or that another one trained it for.
+        seconds: of training; None unless it is sealed.
+        epochs_done: epochs of ``epochs`` that need not be trained again.
+    """
+
+    key: str
+    store: str
+    state: str
+    tasks: tuple[str, ...]
+    learns: tuple[str, ...]
+    settings: Mapping[str, Any]
+    parent: str | None
+    children: tuple[Child, ...]
+    rows: Mapping[str, Row]
+    trained_by: Use
+    reused_by: tuple[Use, ...]
+    files: tuple[StageFile, ...]
+    numerics: Mapping[str, Any]
+    mixed_numerics: bool
+    versions: Mapping[str, str]
+    commit: str
+    attempts: tuple[Mapping[str, int], ...]
+    steps: int
+    seconds: float | None
+    epochs: int
+    epochs_done: int
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = to_plain(self)
+        return plain

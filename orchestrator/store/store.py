@@ -17,7 +17,7 @@ from orchestrator.store.fs import StoreFs
 from orchestrator.store.local_fs import LocalFs
 from orchestrator.store.partial import Partial
 from orchestrator.store.runs import Runs
-from orchestrator.store.seal import Damage, Sealed
+from orchestrator.store.seal import Damage, Seal, Sealed
 
 LAYOUT_VERSION = 1
 _LAYOUT_FILE = "store.json"
@@ -95,8 +95,12 @@ class Store:
 
     def manifest(self, kind: ArtifactKind, key: str) -> Mapping[str, Any] | None:
         """The manifest alone, without reading the data; None where the artefact is absent."""
-        seal = self._artifacts.seal_of(kind, key)
+        seal = self.seal_of(kind, key)
         return seal.manifest if seal else None
+
+    def seal_of(self, kind: ArtifactKind, key: str) -> Seal | None:
+        """Manifest, file names and sizes, without reading the data; None where it is absent."""
+        return self._artifacts.seal_of(kind, key)
 
     def partial(self, fit_key: str) -> Partial:
         """The progress of a fit that is not sealed yet."""

@@ -247,7 +247,7 @@ class JournalReader:
 
     def _read(self, name: str) -> Iterable[Entry]:
         try:
-            lines = _lines(self.folder.read(name), name)
+            lines = segment_lines(self.folder.read(name), name)
             return [Entry(from_json(s, f"{name}:{i + 1}"), name, i) for i, s in enumerate(lines)]
         except BadInput as error:
             self.damaged.append(name)
@@ -261,7 +261,7 @@ def _segment(lines: list[str]) -> bytes:
     return body + json.dumps(seal).encode() + b"\n"
 
 
-def _lines(data: bytes, name: str) -> list[str]:
+def segment_lines(data: bytes, name: str) -> list[str]:
     """The event lines of a segment; BadInput if it is not exactly what was written."""
     body, _, last = data.rstrip(b"\n").rpartition(b"\n")
     body += b"\n"

@@ -19,6 +19,7 @@ from orchestrator.config import StoreConfig
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "json.md").read_text()
 # What lies below these is named by tasks, metrics, splits or settings.
 BY_NAME = {"metrics", "r_matrix", "row", "sealed_row", "images", "delta_m_by_task", "left", "right"}
+BY_NAME |= {"settings", "rows", "numerics", "versions"}
 
 
 def section(title: str) -> str:
@@ -76,6 +77,11 @@ def printed(*words: str) -> Any:
     done = CliRunner().invoke(app, [*words, "--json"])
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
+
+
+def test_show(ran) -> None:
+    key = ran.result.sequences[-1].stages[0].key
+    check(printed("show", key, "--store", str(ran.store)), "had show", "had run")
 
 
 def test_explain(ran) -> None:
