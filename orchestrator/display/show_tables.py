@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.display.book import Row, ShowResult, Use
+from orchestrator.display.book import Row, ShowResult, StageFile, Use
 from orchestrator.display.numbers import duration, number
 from orchestrator.display.wide import simple_table
 
@@ -25,14 +25,24 @@ def show_tables(result: ShowResult) -> RenderableType:
     parts: list[RenderableType] = [_facts(result)]
     parts += [_row_table(split, row) for split, row in result.rows.items()]
     if result.files:
-        files = simple_table("files")
-        files.add_column("of", no_wrap=True)
-        files.add_column("file", overflow="fold")
-        files.add_column("bytes", justify="right", no_wrap=True)
-        for file in result.files:
-            files.add_row(file.artifact, file.path, f"{file.size:,}".replace(",", " "))
-        parts.append(files)
+        parts.append(_file_table(result.files))
     return Group(*parts)
+
+
+def _file_table(files: Sequence[StageFile]) -> Table:
+    """Below each folder, which is named in full, its files."""
+    table = simple_table("files")
+    table.add_column("of", no_wrap=True)
+    table.add_column("file", overflow="fold")
+    table.add_column("bytes", justify="right", no_wrap=True)
+    last = ""
+    for file in files:
+        folder, _, name = file.path.rpartition("/")
+        if folder != last:
+            table.add_row(file.artifact, f"{folder}/")
+        table.add_row("", f"  {name}", f"{file.size:,}".replace(",", " "))
+        last = folder
+    return table
 
 
 def _facts(result: ShowResult) -> Table:
