@@ -15,6 +15,7 @@ from orchestrator.cli import (
     rerun,
     resume,
     run,
+    runs,
     show,
     submit,
     sweep,
@@ -39,6 +40,7 @@ app.command("sweep")(sweep.sweep)
 app.command("resume")(resume.resume)
 app.command("plan")(plan.plan)
 app.command("rerun")(rerun.rerun)
+app.command("runs")(runs.runs)
 app.command("show")(show.show)
 app.command("explain")(explain.explain)
 app.command("ui")(ui.ui)

@@ -39,7 +39,7 @@ def _file_table(files: Sequence[StageFile]) -> Table:
     for file in files:
         folder, _, name = file.path.rpartition("/")
         if folder != last:
-            table.add_row(file.artifact, f"{folder}/")
+            table.add_row(file.artifact, folder)
         table.add_row("", f"  {name}", f"{file.size:,}".replace(",", " "))
         last = folder
     return table

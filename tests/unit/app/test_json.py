@@ -19,7 +19,7 @@ from orchestrator.config import StoreConfig
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "json.md").read_text()
 # What lies below these is named by tasks, metrics, splits or settings.
 BY_NAME = {"metrics", "r_matrix", "row", "sealed_row", "images", "delta_m_by_task", "left", "right"}
-BY_NAME |= {"settings", "rows", "numerics", "versions"}
+BY_NAME |= {"settings", "rows", "numerics", "versions", "headline", "params", "values"}
 
 
 def section(title: str) -> str:
@@ -77,6 +77,11 @@ def printed(*words: str) -> Any:
     done = CliRunner().invoke(app, [*words, "--json"])
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
+
+
+def test_runs(ran) -> None:
+    check(printed("runs", "--store", str(ran.store)), "had runs", "had run")
+    check(printed("runs", "tiny", "--store", str(ran.store)) | {"runs": []}, "had runs", "had run")
 
 
 def test_show(ran) -> None:

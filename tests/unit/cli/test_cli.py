@@ -87,7 +87,19 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "compare", "resume", "plan", "rerun", "show", "explain", "ui", "data", "doctor"],
+    [
+        "run",
+        "compare",
+        "resume",
+        "plan",
+        "rerun",
+        "runs",
+        "show",
+        "explain",
+        "ui",
+        "data",
+        "doctor",
+    ],
 )
 def test_every_command_explains_itself(command: str) -> None:
     done = call(command, "--help")
