@@ -23,7 +23,7 @@ BY_NAME |= {"settings", "rows", "numerics", "versions", "headline", "params", "v
 
 
 def section(title: str) -> str:
-    (found,) = re.findall(rf"^## {title}[^\n]*\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S)
+    (found,) = re.findall(rf"^## {title}\b[^\n]*\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S)
     return found
 
 
