@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator.app.datasets import training_images
 from orchestrator.config import Backend, Device
 from orchestrator.execution.cluster import ClusterSettings, placed, usable_cpus
+from orchestrator.execution.environment import job_cluster
 
 if TYPE_CHECKING:
     from orchestrator.config import ClusterConfig, RunConfig
@@ -41,15 +42,15 @@ def check_sizes(config: RunConfig) -> None:
 
 def check_place(config: RunConfig) -> None:
     """Raise BadInput where this machine lacks the CPUs; other clusters are asked when joined."""
-    cluster = config.cluster
-    if cluster.backend is Backend.RAY and cluster.address is None and cluster.device is Device.CPU:
-        placed(cluster_settings(cluster), [{"CPU": float(usable_cpus())}])
+    cluster, settings = config.cluster, cluster_settings(config.cluster)
+    if cluster.backend is Backend.RAY and settings.address is None and not settings.gpu:
+        placed(settings, [{"CPU": float(usable_cpus())}])
 
 
 def cluster_settings(cluster: ClusterConfig) -> ClusterSettings:
     """The configuration's wishes as the execution room takes them."""
     return ClusterSettings(
-        address=cluster.address,
+        address=cluster.address or job_cluster(),
         lanes=cluster.lanes,
         workers=cluster.workers,
         threads=cluster.threads,

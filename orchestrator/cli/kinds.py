@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from orchestrator.config import RunConfig
     from orchestrator.jobs.job import JobSpec
 
-JOINED = "auto"  # cluster.address in a job: the cluster it runs on
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -198,11 +196,9 @@ class _Rerun(Kind):
         from orchestrator.app.rerun import rerun
         from orchestrator.config import StoreConfig
 
-        overrides = [
-            *payload["overrides"],
-            f"cluster.address={JOINED}",
-            "cluster.backend=ray",
-        ]
+        # Wherever the stage was trained, it is trained on this job's cluster now.
+        placed = ("cluster.backend=ray", "cluster.address=null")
+        overrides = [*payload["overrides"], *placed]
         return rerun(payload["stage"], StoreConfig(payload["store"]), overrides, display)
 
     def show(self, result: Any, again: str) -> None:
@@ -231,7 +227,7 @@ def display_of(kind: str, console: Console, *, silent: bool) -> Any:
 
 
 def placed(config: RunConfig) -> RunConfig:
-    """The configuration for the cluster that the job will run on.
+    """The configuration for a job, which joins the cluster it runs on.
 
     ``threads`` is decided here, because the cluster would decide it by its own CPUs: how many
     workers and threads a stage has must not depend on where it is trained.
@@ -244,12 +240,12 @@ def placed(config: RunConfig) -> RunConfig:
             f"cluster.backend={cluster.backend.value} is not allowed in had submit: ray, whose "
             "lanes run on the cluster"
         )
-    if cluster.address not in (None, JOINED):
+    if cluster.address is not None:
         raise BadInput(
             f"cluster.address={cluster.address} is not allowed in had submit: --address names the "
             "cluster"
         )
-    return replace(config, cluster=replace(cluster, address=JOINED, threads=cluster.threads or 1))
+    return replace(config, cluster=replace(cluster, threads=cluster.threads or 1))
 
 
 def job_spec(kind: str, name: str, store: str, payload: Mapping[str, Any], asked: Asked) -> JobSpec:

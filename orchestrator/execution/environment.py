@@ -79,5 +79,13 @@ def code_folders() -> list[str]:
     return list(dict.fromkeys(folders))
 
 
+def job_cluster() -> str | None:
+    """What a job joins where its settings name no cluster: the one it runs on. None elsewhere.
+
+    So the settings of a submitted run are those of the same run made at home.
+    """
+    return "auto" if os.environ.get(SHIPPED) else None
+
+
 def file_of(package: Any) -> str:
     return str(Path(package.__file__).resolve())

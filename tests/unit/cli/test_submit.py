@@ -84,11 +84,21 @@ def test_a_run_is_composed_here_shipped_and_followed(api, tmp_path):
 def test_threads_never_follow_from_the_cluster(api):
     call("submit", "run", "name=one")
     config = RunConfig.from_json(told(api)["payload"]["config"])
-    assert (config.cluster.address, config.cluster.threads) == ("auto", 1)
+    assert (config.cluster.address, config.cluster.threads) == (None, 1)
     api.packages.clear()
     call("submit", "run", "name=two", "cluster.threads=3", "cluster.workers=2")
     config = RunConfig.from_json(told(api)["payload"]["config"])
     assert (config.cluster.threads, config.cluster.workers) == (3, 2)
+
+
+def test_a_job_joins_the_cluster_it_runs_on(monkeypatch):
+    from orchestrator.app.preflight import cluster_settings
+    from orchestrator.config import ClusterConfig
+
+    assert cluster_settings(ClusterConfig()).address is None
+    monkeypatch.setenv("HAD_CODE_SHIPPED", "1")
+    assert cluster_settings(ClusterConfig()).address == "auto"
+    assert cluster_settings(ClusterConfig(address="a:1")).address == "a:1"
 
 
 def test_json_is_the_commands_own_document(api):

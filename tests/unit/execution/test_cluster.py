@@ -122,6 +122,13 @@ def test_the_lock_goes_with_the_process(tmp_path):
     lock.close()
 
 
+def test_a_job_ships_no_code_again(monkeypatch):
+    monkeypatch.delenv(environment.SHIPPED, raising=False)
+    assert len(cluster._shipped_code()["py_modules"]) == 2
+    monkeypatch.setenv(environment.SHIPPED, "1")
+    assert cluster._shipped_code() == {}
+
+
 def test_the_code_path_leads_to_this_code():
     for folder in environment.code_folders():
         assert os.path.isabs(folder)
