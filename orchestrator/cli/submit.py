@@ -65,7 +65,13 @@ def submit(
         return
     ended = follow_here(api, job, as_json=as_json)
     if ended.status:
-        notes.print(f"job {ended.id}: {ended.state.value}", highlight=False)
+        why = f" ({ended.why})" if ended.why else ""
+        notes.print(
+            f"job {ended.id}: {ended.state.value}{why}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
     elif ui:
         notes.print(f"MLflow UI: {ui}", soft_wrap=True, markup=False, highlight=False)
     raise typer.Exit(ended.status)

@@ -12,6 +12,7 @@ from typing import Any
 from had_core.canonical import Json, digest
 
 INTERRUPTED = 130
+_REASON = 400  # characters of Ray's account, which may hold a whole traceback
 _PREFIX = "had."  # of our entries in a job's metadata
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -118,6 +119,13 @@ class Job:
             return INTERRUPTED
         code = self.exit_code or 1
         return code if 0 < code < 256 else 1  # a negative one is a signal
+
+    @property
+    def why(self) -> str:
+        """Ray's reason where the command never came to give its own; else empty."""
+        if self.state is not JobState.FAILED or self.exit_code is not None:
+            return ""
+        return " ".join(self.message.split())[:_REASON]
 
     def to_json(self) -> dict[str, Any]:
         """Keys of docs/json.md."""

@@ -77,13 +77,13 @@ def _nodes(scratch: Path, nodes: int, cpus: int, port: int) -> Iterator[Any]:
         "num_cpus": cpus,
         "num_gpus": 0,
         "object_store_memory": _OBJECT_STORE_BYTES,
-        "temp_dir": str(temporary),
     }
     cluster = Cluster()
     try:
         cluster.add_node(
             **common,
             node_name="node-0",
+            temp_dir=str(temporary),
             include_dashboard=True,
             dashboard_host=_LOOPBACK,
             dashboard_port=port,
@@ -92,7 +92,10 @@ def _nodes(scratch: Path, nodes: int, cpus: int, port: int) -> Iterator[Any]:
         # Where the job supervisor looks, so that it does not pick another cluster of this machine.
         write_ray_address(cluster.gcs_address, str(temporary))
         for number in range(1, nodes):
-            cluster.add_node(**common, node_name=f"node-{number}")
+            # A folder of its own: a node unpacks a job's code again when its first task comes, and
+            # in a common folder that deletes the code under the feet of those who run it.
+            own = str(scratch / str(number))
+            cluster.add_node(**common, node_name=f"node-{number}", temp_dir=own)
         cluster.wait_for_nodes()
         yield cluster
     finally:

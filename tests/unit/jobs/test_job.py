@@ -74,3 +74,11 @@ def test_a_job_comes_back_from_the_api():
 )
 def test_the_exit_status_of_following_it(state, code, status):
     assert Job("x", state, exit_code=code).status == status
+
+
+def test_rays_reason_is_told_where_the_command_gave_none():
+    message = "Failed to set up\n  the runtime environment" + "x" * 1000
+    assert Job("x", JobState.FAILED, message=message).why.startswith("Failed to set up the runtime")
+    assert len(Job("x", JobState.FAILED, message=message).why) == 400
+    assert Job("x", JobState.FAILED, exit_code=2, message=message).why == ""
+    assert Job("x", JobState.STOPPED, message=message).why == ""
