@@ -38,13 +38,16 @@ def test_gaps_ratios_and_verdicts(bench: Any) -> None:
     names = (bench.REFERENCE, *bench.OURS)
     values = {name: {"new/normal": 1.0, "db/depth": 2.0} for name in names}
     values["float32"] = {"new/normal": 1.0, "db/depth": 2.1}
-    seconds = {name: [1.0, 3.0, 5.0] for name in names}
-    seconds[bench.REFERENCE] = [2.0, 4.0, 10.0]
-    measured = {"values": values, "seconds": seconds, "fill_seconds": {"bf16 cached": [4.0] * 3}}
+    cost = {name: [bench.Cost(wall, 1.0) for wall in (1.0, 3.0, 5.0)] for name in names}
+    cost[bench.REFERENCE] = [bench.Cost(wall, 4.0) for wall in (2.0, 4.0, 10.0)]
+    filling = {"bf16 cached": [bench.Cost(4.0, 20.0)] * 3}
+    measured = {"values": values, "cost": cost, "filling": filling}
     rows = bench.summarise(measured)
     assert rows["float32"]["ratio"] == 0.5 and rows["float32"]["seconds"] == 3
     assert rows["float32"]["gap_HAD"] == pytest.approx(0.05)
+    assert rows["float32"]["processor_ratio"] == 0.25
     assert rows["bf16 cached"]["ratio"] == pytest.approx(0.6), "a share of the filling is added"
+    assert rows["bf16 cached"]["processor_ratio"] == pytest.approx(0.5)
     for row in rows.values():
         row["peak_mib"] = 10.0
     reached = bench.judge(rows)
