@@ -35,7 +35,7 @@ from orchestrator.tracking.events import (
 
 if TYPE_CHECKING:
     from had_core.stage import FitResult
-    from orchestrator.store import Store
+    from orchestrator.store import Claim, Store
     from orchestrator.tracking.journal import Journal
 
 _log = logging.getLogger(__name__)
@@ -82,6 +82,29 @@ class Desk:
         self._epoch, self._steps = 0, 0  # finished before this execution
         self._history: tuple[EpochRecord, ...] = ()
         self._owned = False  # trained here, or its training here was never brought to an end
+        self._claim: Claim | None = None
+
+    # Claims -------------------------------------------------------------------------------------
+
+    def claim(self) -> bool:
+        """Whether the stage may be executed here: no other driver's worker does. Complete stages
+        need no claim."""
+        if self._claim is None and not self._is_complete():
+            self._claim = self._store.claims.take(self.stage.key)
+            return self._claim is not None
+        return True
+
+    def release(self) -> None:
+        """Others may execute the stage, if there is anything left of it."""
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+
+    def _is_complete(self) -> bool:
+        sealed = self._store.is_sealed(ArtifactKind.FIT, self.stage.key)
+        if not sealed or self.needs_memory() or self.missing_evals():
+            return False
+        return self._partial.read() is None
 
     # Before -------------------------------------------------------------------------------------
 

@@ -77,13 +77,15 @@ class Status(enum.Enum):
 
     SEALED: every artefact of the stage is in the store. FAILED: see ``Failure``. CANCELLED: stopped
     between two epochs because nobody wants it any more; its partial stays. PARENT_MISSING: the
-    parent's weights are absent or damaged, so the parent has to be made again first.
+    parent's weights are absent or damaged, so the parent has to be made again first. ELSEWHERE:
+    another driver's worker executes the stage at this time.
     """
 
     SEALED = "sealed"
     FAILED = "failed"
     CANCELLED = "cancelled"
     PARENT_MISSING = "parent_missing"
+    ELSEWHERE = "elsewhere"
 
 
 class FailureKind(enum.Enum):
@@ -126,7 +128,7 @@ class Outcome:
         trained: whether this attempt took optimiser steps; False where the fit was sealed before.
         steps_run: optimiser steps this attempt took.
         seconds: wall time of this attempt.
-        attempts: leases that were given for the stage, this one included.
+        attempts: times that a lane set out to execute the stage, this one included.
         failure: set where ``status`` is FAILED.
         work: where the stage stands in the run, without its spec; filled in by the queue.
     """
@@ -190,7 +192,11 @@ class LaneFault:
 
 @dataclass(frozen=True)
 class StageLeased:
-    """A lane began a stage."""
+    """A lane began a stage.
+
+    Attributes:
+        work: without its spec.
+    """
 
     lease: Lease
     work: StageWork

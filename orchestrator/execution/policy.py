@@ -1,29 +1,34 @@
 """Which stage runs next: pure decisions over one explicitly owned state.
 
-No clock, no thread, no Ray: the same policy sits behind the local queue, the actor and the sweeps'
-engine, and its tests need nothing but calls. A stage moves like this::
+No clock, no thread, no Ray: the same policy sits behind the local queue and behind the actor, and
+its tests need nothing but calls. A stage moves like this::
 
     WAITING ──next──> LEASED ──finish──> SEALED
-       ^                 │ lost / error, fewer than max_attempts failures
+       ^                 │ lost / error, fewer than max_attempts failures; another driver has it
        └─────────────────┤
                          ├ last failure ──> FAILED (and with it every stage that needs it)
                          └ nobody wants it ──> DROPPED
 
 Rules:
 
-* a stage is ready when its parent is sealed; a parent that was never submitted counts as sealed;
-* of the ready stages the one with the longest chain of unfinished descendants goes first, ties in
-  order of submission;
+* a stage is ready when its parent is sealed; a parent that is not known counts as sealed;
+* of the ready stages the one with the longest chain of open descendants goes first, ties in order
+  of submission; one that another driver executes is looked at again after all others;
 * one flight per key: everyone who wants it waits for the same execution;
-* a lease (key, lane, attempt) fences: a finish under an older attempt is ignored;
-* a lane that asks again while it holds a lease has lost that attempt.
+* whoever wants a stage wants what has to be made before it;
+* a lease (key, lane, attempt) fences: a finish under another one is ignored;
+* a lane that asks again while it holds a lease has lost that attempt;
+* a lane that executes what this policy does not know holds it from before the state was lost: its
+  lease is taken over once somebody wants the stage;
+* an ended stage is forgotten when all its waiters have dropped it; that a stage failed by itself
+  is remembered, so that the next waiter hears of it and no worker fails once more;
+* once cancelled, nothing is granted any more.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from orchestrator.execution.messages import (
     Answer,
@@ -40,38 +45,16 @@ from orchestrator.execution.messages import (
     StageWork,
     Status,
 )
+from orchestrator.execution.stages import Stage, Stages, StageState
+
+__all__ = ["DEFAULT_MAX_ATTEMPTS", "StagePolicy", "StageState"]
 
 DEFAULT_MAX_ATTEMPTS = 3
-
-
-class StageState(enum.Enum):
-    WAITING = "waiting"
-    LEASED = "leased"
-    SEALED = "sealed"
-    FAILED = "failed"
-    DROPPED = "dropped"
-
-    @property
-    def is_open(self) -> bool:
-        return self in (StageState.WAITING, StageState.LEASED)
-
-
-@dataclass
-class _Stage:
-    """What the policy knows of one key."""
-
-    work: StageWork
-    state: StageState
-    waiters: set[str] = field(default_factory=set)
-    leases: int = 0  # ever given; the attempt number of the newest
-    failures: int = 0  # of the retried kinds, since the last time it was sealed
-    remade: int = 0  # times its sealed artefacts turned out damaged
-    lease: Lease | None = None
-    outcome: Outcome | None = None
+_REMEMBERED_FAILURES = 1000
 
 
 class StagePolicy:
-    """Owns the state of all submitted stages; every method returns the events it caused.
+    """Owns the state of all submitted stages; methods return the events they caused.
 
     Args:
         max_attempts: executions of one stage that may end in a lost worker or an error of the
@@ -80,10 +63,12 @@ class StagePolicy:
 
     def __init__(self, max_attempts: int = DEFAULT_MAX_ATTEMPTS) -> None:
         self._max_attempts = max_attempts
-        self._stages: dict[str, _Stage] = {}
+        self._stages = Stages()
+        self._failures: dict[str, Outcome] = {}  # of forgotten stages
         self._held: dict[str, Lease] = {}  # by lane
+        self._strays: dict[str, Lease] = {}  # by lane; of stages that are not known (yet)
         self._false_starts: dict[str, int] = {}  # by lane, in a row
-        self._closed = False
+        self._closed = self._cancelled = False
 
     # What is wanted -----------------------------------------------------------------------------
 
@@ -92,31 +77,57 @@ class StagePolicy:
     ) -> list[Event]:
         """``waiter`` wants these stages; keys in ``sealed`` are in the store already.
 
-        Submitting again is harmless: it adds the waiter and revives what had been dropped.
+        Submitting again is harmless: it adds the waiter.
         """
+        fresh = []
         for work in works:
             stage = self._stages.get(work.key)
             if stage is None:
-                state = StageState.SEALED if work.key in sealed else StageState.WAITING
-                stage = self._stages[work.key] = _Stage(work, state)
-            elif stage.state is StageState.DROPPED:
-                stage.state, stage.outcome, stage.failures = StageState.WAITING, None, 0
-            stage.waiters.add(waiter)
-        return self._fail_orphans()
+                stage = self._stages.add(work, self._first_state(work, sealed))
+                if stage.state is StageState.FAILED:
+                    stage.outcome = self._failures[work.key]
+                fresh.append(stage)
+            if not self._cancelled:
+                self._stages.want(stage, waiter)
+        return self._settle(fresh)
+
+    def _first_state(self, work: StageWork, sealed: Collection[str]) -> StageState:
+        if work.key in sealed:
+            return StageState.SEALED
+        return StageState.FAILED if work.key in self._failures else StageState.WAITING
+
+    def _settle(self, fresh: Sequence[Stage]) -> list[Event]:
+        """What is known from elsewhere about stages that have just been submitted."""
+        events: list[Event] = []
+        if self._cancelled:
+            waiting = [stage for stage in fresh if stage.state is StageState.WAITING]
+            return [self._end(stage, StageState.DROPPED, Status.CANCELLED) for stage in waiting]
+        strays: dict[str, Lease] = {}
+        for lease in self._strays.values():
+            strays.setdefault(lease.key, lease)
+        for stage in fresh:
+            if stage.state is StageState.WAITING and stage.key in strays:
+                events += self._adopt(stage, strays[stage.key])
+        for stage in fresh:
+            events += self._fail_orphans(stage)
+            if stage.state is StageState.FAILED:
+                events += self._fail_children(stage)
+        return events
 
     def drop(self, waiter: str) -> list[Event]:
-        """``waiter`` wants nothing any more; what nobody else wants stops."""
+        """``waiter`` wants nothing any more; what nobody else wants stops, or is forgotten."""
         events: list[Event] = []
-        for stage in self._stages.values():
-            stage.waiters.discard(waiter)
-            if not stage.waiters and stage.state is StageState.WAITING:
+        for stage in self._stages.unwant(waiter):
+            if stage.state is StageState.WAITING:
                 events.append(self._end(stage, StageState.DROPPED, Status.CANCELLED))
+            elif not stage.state.is_open:
+                self._forget(stage)
         return events
 
     def cancel(self) -> list[Event]:
-        """Nobody wants anything any more."""
-        waiters = set().union(*(stage.waiters for stage in self._stages.values()))
-        return [event for waiter in sorted(waiters) for event in self.drop(waiter)]
+        """Nobody wants anything any more, now or later."""
+        self._cancelled = True
+        return [event for waiter in self._stages.waiters for event in self.drop(waiter)]
 
     def close(self) -> None:
         """Nothing will be submitted any more; lanes leave once everything has ended."""
@@ -124,59 +135,70 @@ class StagePolicy:
 
     # What lanes do ------------------------------------------------------------------------------
 
-    def next(self, lane: str) -> tuple[Answer, list[Event]]:
-        """The stage that ``lane`` executes now."""
+    def next(self, lane: str, may_grant: bool = True) -> tuple[Answer, list[Event]]:
+        """The stage that ``lane`` executes now; with ``may_grant`` False never one."""
         events = self.lost(lane, "it asked for work again") if lane in self._held else []
         self._false_starts.pop(lane, None)
-        stage = self._choose()
+        self._strays.pop(lane, None)
+        stage = self._stages.first_ready() if may_grant else None
         if stage is not None:
-            stage.leases += 1
-            stage.lease = Lease(stage.work.key, lane, stage.leases)
-            stage.state = StageState.LEASED
-            self._held[lane] = stage.lease
-            events.append(StageLeased(stage.lease, stage.work))
-            return Grant(stage.lease, stage.work), events
+            lease = Lease(stage.key, lane, stage.leases + 1)
+            return Grant(lease, stage.work), [*events, self._leased(stage, lease)]
         return (Closed() if self.is_over() else Idle()), events
 
-    def holds(self, lease: Lease) -> bool:
-        """Whether the holder of ``lease`` should go on: it is the newest, and someone wants it."""
+    def vouch(self, lease: Lease) -> tuple[bool, list[Event]]:
+        """A lane says that it executes this; whether it should go on.
+
+        It should while its lease is the newest and someone wants the stage, and where this policy
+        does not know the stage: then its waiters may be about to submit it again.
+        """
         stage = self._stages.get(lease.key)
-        return stage is not None and stage.lease == lease and bool(stage.waiters)
+        if stage is not None and stage.lease == lease:
+            return bool(stage.waiters), []
+        if lease.lane in self._held:
+            return False, []
+        if stage is None:
+            self._strays[lease.lane] = lease
+            return not self._cancelled, []
+        if stage.state is StageState.WAITING and not stage.leases:
+            return True, self._adopt(stage, lease)
+        return False, []
 
     def finish(self, lease: Lease, outcome: Outcome) -> tuple[bool, list[Event]]:
         """The lane's report; False and no effect where the lease is not the newest."""
+        self._strays.pop(lease.lane, None)
         stage = self._stages.get(lease.key)
         if stage is None or stage.lease != lease:
             return False, []
         self._release(stage)
-        events: list[Event]
         match outcome.status:
             case Status.SEALED:
                 stage.failures = 0
-                events = [self._end(stage, StageState.SEALED, Status.SEALED, outcome)]
+                return True, [self._end(stage, StageState.SEALED, Status.SEALED, outcome)]
             case Status.CANCELLED:
-                events = self._cancelled(stage, outcome)
+                return True, self._wait_again(stage, outcome)
+            case Status.ELSEWHERE:
+                stage.deferred += 1
+                return True, self._wait_again(stage, outcome)
             case Status.PARENT_MISSING:
-                events = self._remake_parent(stage)
+                return True, self._remake_parent(stage)
             case Status.FAILED:
                 failure = outcome.failure or Failure(FailureKind.ERROR, "no reason was given")
-                events = self._failed(stage, failure, outcome)
-        return True, events + self._fail_orphans()
+                return True, self._failed(stage, failure, outcome)
 
     def lost(self, lane: str, message: str, traceback: str = "") -> list[Event]:
         """A lane's workers are gone; the stage it held is tried again or fails."""
+        self._strays.pop(lane, None)
         lease = self._held.get(lane)
+        stage = self._stages.get(lease.key) if lease else None
         events: list[Event] = [LaneFault(lane, lease.key if lease else None, message, traceback)]
-        if lease is None:
+        if lease is None or stage is None:
             self._false_starts[lane] = self._false_starts.get(lane, 0) + 1
-        else:
-            stage = self._stages[lease.key]
-            self._release(stage)
-            kind = FailureKind.ERROR if traceback else FailureKind.LOST
-            failure = Failure(kind, f"the workers of {lane} were lost: {message}", traceback)
-            events += self._failed(stage, failure, Outcome(lease.key, Status.FAILED))
-            events += self._fail_orphans()
-        return events
+            return events
+        self._release(stage)
+        kind = FailureKind.ERROR if traceback else FailureKind.LOST
+        failure = Failure(kind, f"the workers of {lane} were lost: {message}", traceback)
+        return events + self._failed(stage, failure, Outcome(lease.key, Status.FAILED))
 
     # What is known ------------------------------------------------------------------------------
 
@@ -186,31 +208,30 @@ class StagePolicy:
 
     def open_count(self) -> int:
         """Submitted stages that have not ended."""
-        return sum(stage.state.is_open for stage in self._stages.values())
+        return self._stages.open
 
     def has_work(self) -> bool:
         """Whether ``next`` would grant a stage now."""
-        return any(self._is_ready(stage) for stage in self._stages.values())
+        return self._stages.first_ready() is not None
 
     def is_over(self) -> bool:
         """Whether ``next`` would answer Closed."""
-        return self._closed and self.open_count() == 0
+        return (self._closed or self._cancelled) and self.open_count() == 0
 
     def state(self, key: str) -> StageState | None:
+        """None for a stage that is not known, or was forgotten."""
         stage = self._stages.get(key)
         return stage.state if stage else None
 
-    def outcomes(self, keys: Sequence[str] | None = None) -> dict[str, Outcome]:
-        """Of the stages that ended while this policy watched."""
-        chosen = self._stages if keys is None else [key for key in keys if key in self._stages]
-        found = {key: self._stages[key].outcome for key in chosen}
-        return {key: outcome for key, outcome in found.items() if outcome is not None}
+    def outcomes(self) -> dict[str, Outcome]:
+        """Of the known stages that ended while this policy watched."""
+        return {stage.key: stage.outcome for stage in self._stages if stage.outcome is not None}
 
     def standing(self, keys: Collection[str]) -> tuple[dict[str, Outcome], frozenset[str]]:
         """Of these stages: how those ended that did, and which are not known."""
-        known = {key: self._stages[key] for key in keys if key in self._stages}
-        ended = {key: _ending(stage) for key, stage in known.items() if not stage.state.is_open}
-        return ended, frozenset(key for key in keys if key not in known)
+        found = {key: self._stages.get(key) for key in keys}
+        ended = {k: _ending(s) for k, s in found.items() if s is not None and not s.state.is_open}
+        return ended, frozenset(key for key, stage in found.items() if stage is None)
 
     def has_news(self, keys: Collection[str]) -> bool:
         """Whether one of them has ended or is not known."""
@@ -219,106 +240,100 @@ class StagePolicy:
 
     # Decisions ----------------------------------------------------------------------------------
 
-    def _choose(self) -> _Stage | None:
-        ready = [s for s in self._stages.values() if self._is_ready(s)]
-        if not ready:
-            return None
-        chains = self._chains()
-        return max(ready, key=lambda stage: chains[stage.work.key])  # the first of equals
+    def _leased(self, stage: Stage, lease: Lease) -> Event:
+        stage.leases, stage.lease = lease.attempt, lease
+        self._stages.move(stage, StageState.LEASED)
+        self._held[lease.lane] = lease
+        return StageLeased(lease, stage.place)
 
-    def _is_ready(self, stage: _Stage) -> bool:
-        if stage.state is not StageState.WAITING:
-            return False
-        parent = self._stages.get(stage.work.parent) if stage.work.parent else None
-        return parent is None or parent.state is StageState.SEALED
+    def _adopt(self, stage: Stage, lease: Lease) -> list[Event]:
+        """A lane executes it already, under a lease from before the state was lost."""
+        self._strays.pop(lease.lane, None)
+        return [self._leased(stage, lease)]
 
-    def _chains(self) -> dict[str, int]:
-        """Per open stage: length of the longest chain of open stages that starts with it."""
-        chains = {key: 1 for key, stage in self._stages.items() if stage.state.is_open}
-        for key in chains:
-            length, parent = 1, self._stages[key].work.parent
-            while parent in chains and chains[parent] < length + 1:
-                length += 1
-                chains[parent] = length
-                parent = self._stages[parent].work.parent
-        return chains
-
-    def _failed(self, stage: _Stage, failure: Failure, outcome: Outcome) -> list[Event]:
-        if not stage.waiters:
-            return [self._end(stage, StageState.DROPPED, Status.CANCELLED, outcome)]
-        if failure.kind.retried:
-            stage.failures += 1
-            if stage.failures < self._max_attempts:
-                stage.state = StageState.WAITING
-                return []
-        outcome = replace(outcome, failure=failure)
-        return [self._end(stage, StageState.FAILED, Status.FAILED, outcome)]
-
-    def _cancelled(self, stage: _Stage, outcome: Outcome) -> list[Event]:
-        if stage.waiters:  # wanted again since it was told to stop
-            stage.state = StageState.WAITING
-            return []
-        return [self._end(stage, StageState.DROPPED, Status.CANCELLED, outcome)]
-
-    def _remake_parent(self, stage: _Stage) -> list[Event]:
-        """The parent's sealed weights are gone or damaged: make them again first."""
-        stage.state = StageState.WAITING
-        parent = self._stages.get(stage.work.parent) if stage.work.parent else None
-        if parent is not None and parent.state.is_open:
-            return []
-        if parent is not None and parent.remade < self._max_attempts:
-            parent.remade += 1
-            parent.state, parent.outcome, parent.failures = StageState.WAITING, None, 0
-            parent.waiters |= stage.waiters
-            return []
-        message = f"the weights of its parent {str(stage.work.parent)[:12]} cannot be read"
-        failure = Failure(FailureKind.PARENT, message)
-        outcome = Outcome(stage.work.key, Status.FAILED, failure=failure)
-        return [self._end(stage, StageState.FAILED, Status.FAILED, outcome)]
-
-    def _fail_orphans(self) -> list[Event]:
-        """A stage that waits for one that failed or was dropped cannot run."""
-        events: list[Event] = []
-        changed = True
-        while changed:
-            changed = False
-            for stage in self._stages.values():
-                parent = self._stages.get(stage.work.parent) if stage.work.parent else None
-                if stage.state is not StageState.WAITING or parent is None:
-                    continue
-                if parent.state is StageState.FAILED:
-                    events.append(self._fail_with_parent(stage, parent))
-                    changed = True
-                elif parent.state is StageState.DROPPED:  # wanted through its child
-                    parent.state, parent.outcome, parent.failures = StageState.WAITING, None, 0
-                    parent.waiters |= stage.waiters
-                    changed = True
-        return events
-
-    def _fail_with_parent(self, stage: _Stage, parent: _Stage) -> Outcome:
-        cause = parent.outcome.failure.message if parent.outcome and parent.outcome.failure else ""
-        name = "+".join(parent.work.tasks) or parent.work.key[:12]
-        failure = Failure(FailureKind.PARENT, f"the stage before it ({name}) failed: {cause}")
-        outcome = Outcome(stage.work.key, Status.FAILED, failure=failure)
-        return self._end(stage, StageState.FAILED, Status.FAILED, outcome)
-
-    def _release(self, stage: _Stage) -> None:
+    def _release(self, stage: Stage) -> None:
         if stage.lease is not None:
             self._held.pop(stage.lease.lane, None)
             stage.lease = None
 
+    def _failed(self, stage: Stage, failure: Failure, outcome: Outcome) -> list[Event]:
+        """An accident is tried again while someone wants the stage; anything else would repeat."""
+        if failure.kind.retried:
+            stage.failures += 1
+            if not stage.waiters or stage.failures < self._max_attempts:
+                return self._wait_again(stage, replace(outcome, failure=None))
+        return self._fail(stage, failure, outcome)
+
+    def _wait_again(self, stage: Stage, outcome: Outcome) -> list[Event]:
+        """Ready for the next lane, unless nobody wants it."""
+        if not stage.waiters:
+            return [self._end(stage, StageState.DROPPED, Status.CANCELLED, outcome)]
+        self._stages.move(stage, StageState.WAITING)
+        return self._fail_orphans(stage)
+
+    def _remake_parent(self, stage: Stage) -> list[Event]:
+        """The parent's sealed weights are gone or damaged: make them again first."""
+        parent = self._stages.parent(stage)
+        in_doubt = parent is None or parent.state is StageState.SEALED
+        if not stage.waiters or not in_doubt:
+            return self._wait_again(stage, Outcome(stage.key, Status.CANCELLED))
+        if parent is not None and parent.remade < self._max_attempts:
+            parent.remade += 1
+            parent.outcome, parent.failures = None, 0
+            self._stages.move(stage, StageState.WAITING)
+            self._stages.move(parent, StageState.WAITING)
+            return []
+        message = f"the weights of its parent {str(stage.work.parent)[:12]} cannot be read"
+        return self._fail(stage, Failure(FailureKind.PARENT, message))
+
+    def _fail(self, stage: Stage, failure: Failure, outcome: Outcome | None = None) -> list[Event]:
+        """The stage fails, and with it every waiting one that needs it."""
+        outcome = replace(outcome or Outcome(stage.key, Status.FAILED), failure=failure)
+        ended = self._end(stage, StageState.FAILED, Status.FAILED, outcome)
+        return [ended, *self._fail_children(stage)]
+
+    def _fail_children(self, stage: Stage) -> list[Event]:
+        children = self._stages.children(stage)
+        return [event for child in children for event in self._fail_orphans(child, stage)]
+
+    def _fail_orphans(self, stage: Stage, parent: Stage | None = None) -> list[Event]:
+        """A stage that waits for one that failed cannot run."""
+        parent = parent or self._stages.parent(stage)
+        if stage.state is not StageState.WAITING or parent is None:
+            return []
+        if parent.state is not StageState.FAILED:
+            return []
+        cause = parent.outcome.failure.message if parent.outcome and parent.outcome.failure else ""
+        name = "+".join(parent.work.tasks) or parent.key[:12]
+        message = f"the stage before it ({name}) failed: {cause}"
+        return self._fail(stage, Failure(FailureKind.PARENT, message))
+
     def _end(
-        self, stage: _Stage, state: StageState, status: Status, outcome: Outcome | None = None
+        self, stage: Stage, state: StageState, status: Status, outcome: Outcome | None = None
     ) -> Outcome:
-        outcome = outcome or Outcome(stage.work.key, status)
-        stage.state = state
-        place = replace(stage.work, spec={})
-        stage.outcome = replace(outcome, status=status, attempts=stage.leases, work=place)
-        return stage.outcome
+        outcome = outcome or Outcome(stage.key, status)
+        attempts = stage.leases - stage.deferred
+        outcome = replace(outcome, status=status, attempts=attempts, work=stage.place)
+        stage.outcome = outcome
+        self._stages.move(stage, state)
+        if not stage.waiters:
+            self._forget(stage)
+        return outcome
+
+    def _forget(self, stage: Stage) -> None:
+        """Nobody will ask; but the end of a cancelled queue is told to whoever asks."""
+        if self._cancelled:
+            return
+        self._stages.forget(stage)
+        failure = stage.outcome.failure if stage.outcome else None
+        if failure is not None and failure.kind is not FailureKind.PARENT:
+            self._failures[stage.key] = stage.outcome  # type: ignore[assignment]
+            if len(self._failures) > _REMEMBERED_FAILURES:
+                self._failures.pop(next(iter(self._failures)))
 
 
-def _ending(stage: _Stage) -> Outcome:
+def _ending(stage: Stage) -> Outcome:
     """How an ended stage ended; without an outcome it was sealed before."""
     if stage.outcome is not None:
         return stage.outcome
-    return Outcome(stage.work.key, Status.SEALED, work=replace(stage.work, spec={}))
+    return Outcome(stage.key, Status.SEALED, work=stage.place)

@@ -1,14 +1,17 @@
-"""The queue between one driver and its lanes: the policy behind a lock.
+"""The queue between one driver, its waiters and its lanes: the policy, and who waits for what.
 
-``StageQueue`` is the whole interface; the sweeps' engine implements it too. ``LocalQueue`` serves
-lanes in this process, and is what the Ray actor (``ray_queue``) hosts.
+``StageQueue`` is the whole interface. ``LocalQueue`` serves lanes in this process, ``RayQueue``
+(``ray_queue``) is the same behind an actor; both are a ``QueueState`` with a way to wait.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -89,14 +92,17 @@ class LaneSide(Protocol):
 
 
 class StageQueue(LaneSide, Protocol):
-    """What a driver may ask."""
+    """What waiters and the driver may ask; only one driver polls."""
 
-    def submit(
-        self, waiter: str, works: Sequence[StageWork], sealed: Collection[str] = ()
-    ) -> None: ...
+    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str] = ()) -> None:
+        """``waiter`` wants these stages, of which those in ``sealed`` are in the store already.
+
+        Submit whole chains, parents before children: a parent that is not known counts as sealed.
+        """
+        ...
 
     def drop(self, waiter: str) -> None:
-        """``waiter`` wants nothing any more; what others share goes on."""
+        """``waiter`` wants nothing any more; what others share goes on, the rest is forgotten."""
         ...
 
     def wait(self, keys: Collection[str], wait_s: float = 0.0) -> Wait:
@@ -108,7 +114,7 @@ class StageQueue(LaneSide, Protocol):
         ...
 
     def cancel(self) -> None:
-        """Nobody wants anything; running stages stop between two epochs."""
+        """Nobody wants anything, now or later; running stages stop between two epochs."""
         ...
 
     def close(self) -> None:
@@ -116,104 +122,185 @@ class StageQueue(LaneSide, Protocol):
         ...
 
     def poll(self, cursor: int, wait_s: float = 0.0) -> Poll:
-        """Events from ``cursor`` on; waits up to ``wait_s`` for the first."""
+        """Events from ``cursor`` on; waits up to ``wait_s`` for news.
+
+        Those before the cursor are forgotten. A cursor of an earlier incarnation is before all.
+        """
         ...
 
 
-class LocalQueue:
-    """StagePolicy behind one lock; safe to call from any thread."""
+class QueueState:
+    """What a queue holds; never waits. Not safe for several threads by itself.
 
-    def __init__(
-        self, max_attempts: int = DEFAULT_MAX_ATTEMPTS, patience_s: float = PATIENCE_S
-    ) -> None:
+    Args:
+        quiet_s: grant nothing for this long: a queue that has lost its state gives the lanes time
+            to tell what they execute.
+    """
+
+    def __init__(self, max_attempts: int = DEFAULT_MAX_ATTEMPTS, quiet_s: float = 0.0) -> None:
         self._policy = StagePolicy(max_attempts)
-        self._patience_s = patience_s
         self._incarnation = uuid.uuid4().hex
+        self._quiet_until = time.monotonic() + quiet_s
         self._events: list[Event] = []
+        # A later incarnation has higher cursors, so that no cursor takes its events for heard.
+        self._first = time.time_ns()
         self._progress: dict[str, StageProgress] = {}  # by lane
         self._progress_count = 0
-        self._changed = threading.Condition()
+        self._asked: Counter[str] = Counter()  # by lane
+
+    # Lanes --------------------------------------------------------------------------------------
 
     def next(self, lane: str) -> Answer:
-        with self._changed:
-            answer = self._ask(lane)
-            if isinstance(answer, Idle):
-                self._changed.wait_for(
-                    lambda: self._policy.has_work() or self._policy.is_over(),
-                    timeout=self._patience_s,
-                )
-                answer = self._ask(lane)
-            return answer
-
-    def _ask(self, lane: str) -> Answer:
-        answer, events = self._policy.next(lane)
-        self._note(events)
+        self._asked[lane] += 1
+        answer, events = self._policy.next(lane, self.quiet_s() <= 0)
+        self._events += events
         if isinstance(answer, (Idle, Closed)):
             self._progress.pop(lane, None)
         return answer
 
+    def next_after(self, lane: str, asked: int) -> Answer:
+        """For a call that has waited: Idle where the lane has asked anew, perhaps after its death,
+        so that no stage is granted to a caller who is gone."""
+        return self.next(lane) if self._asked[lane] == asked else Idle()
+
+    def asked(self, lane: str) -> int:
+        """How often the lane has asked."""
+        return self._asked[lane]
+
+    def quiet_s(self) -> float:
+        """Seconds until stages are granted; 0 or less when they are."""
+        return self._quiet_until - time.monotonic()
+
+    def can_answer(self) -> bool:
+        """Whether ``next`` would answer anything but Idle."""
+        return self._policy.is_over() or (self.quiet_s() <= 0 and self._policy.has_work())
+
     def progress(self, lease: Lease, progress: StageProgress) -> bool:
-        with self._changed:
-            if not self._policy.holds(lease):
-                return False
+        wanted, events = self._policy.vouch(lease)
+        self._events += events
+        if wanted:
             self._progress[lease.lane] = progress
             self._progress_count += 1
-            self._changed.notify_all()
-            return True
+        return wanted
 
     def finish(self, lease: Lease, outcome: Outcome) -> bool:
-        with self._changed:
-            accepted, events = self._policy.finish(lease, outcome)
-            if accepted:
-                self._progress.pop(lease.lane, None)
-            self._note(events, always=True)
-            return accepted
+        accepted, events = self._policy.finish(lease, outcome)
+        self._events += events
+        if accepted:
+            self._progress.pop(lease.lane, None)
+        return accepted
 
     def lost(self, lane: str, message: str, traceback: str = "") -> bool:
-        with self._changed:
-            self._progress.pop(lane, None)
-            self._note(self._policy.lost(lane, message, traceback))
-            return not self._policy.is_broken(lane)
+        self._progress.pop(lane, None)
+        self._events += self._policy.lost(lane, message, traceback)
+        return not self._policy.is_broken(lane)
 
-    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str] = ()) -> None:
-        with self._changed:
-            self._note(self._policy.submit(waiter, works, sealed), always=True)
+    # Waiters ------------------------------------------------------------------------------------
+
+    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str]) -> None:
+        self._events += self._policy.submit(waiter, works, sealed)
 
     def drop(self, waiter: str) -> None:
-        with self._changed:
-            self._note(self._policy.drop(waiter), always=True)
+        self._events += self._policy.drop(waiter)
+
+    def cancel(self) -> None:
+        self._events += self._policy.cancel()
+
+    def close(self) -> None:
+        self._policy.close()
+
+    def wait(self, keys: Collection[str]) -> Wait:
+        ended, unknown = self._policy.standing(keys)
+        still = len(set(keys)) - len(ended) - len(unknown)
+        return Wait(self._incarnation, ended, still, unknown)
+
+    def has_ended(self, keys: Collection[str]) -> bool:
+        """Whether ``wait`` has anything to tell."""
+        return self._policy.has_news(keys)
+
+    # The follower -------------------------------------------------------------------------------
+
+    def poll(self, cursor: int) -> Poll:
+        """What happened since; the events before the cursor are heard and forgotten."""
+        heard = min(max(cursor - self._first, 0), len(self._events))
+        del self._events[:heard]
+        self._first += heard
+        return Poll(
+            incarnation=self._incarnation,
+            cursor=self._first + len(self._events),
+            events=tuple(self._events),
+            progress=tuple(self._progress.values()),
+            open=self._policy.open_count(),
+        )
+
+    def news(self) -> tuple[int, int]:
+        """Changes when a poll has something new to tell."""
+        return self._first + len(self._events), self._progress_count
+
+
+class LocalQueue:
+    """QueueState behind one lock; safe to call from any thread."""
+
+    def __init__(
+        self, max_attempts: int = DEFAULT_MAX_ATTEMPTS, patience_s: float = PATIENCE_S
+    ) -> None:
+        self._state = QueueState(max_attempts)
+        self._patience_s = patience_s
+        self._changed = threading.Condition()
+
+    def next(self, lane: str) -> Answer:
+        with self._change() as state:
+            answer = state.next(lane)
+            if isinstance(answer, Idle):
+                asked = state.asked(lane)
+                self._changed.wait_for(state.can_answer, self._patience_s)
+                answer = state.next_after(lane, asked)
+            return answer
+
+    def progress(self, lease: Lease, progress: StageProgress) -> bool:
+        with self._change() as state:
+            return state.progress(lease, progress)
+
+    def finish(self, lease: Lease, outcome: Outcome) -> bool:
+        with self._change() as state:
+            return state.finish(lease, outcome)
+
+    def lost(self, lane: str, message: str, traceback: str = "") -> bool:
+        with self._change() as state:
+            return state.lost(lane, message, traceback)
+
+    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str] = ()) -> None:
+        with self._change() as state:
+            state.submit(waiter, works, sealed)
+
+    def drop(self, waiter: str) -> None:
+        with self._change() as state:
+            state.drop(waiter)
 
     def wait(self, keys: Collection[str], wait_s: float = 0.0) -> Wait:
         with self._changed:
-            self._changed.wait_for(lambda: self._policy.has_news(keys), timeout=wait_s)
-            ended, unknown = self._policy.standing(keys)
-            still = len(set(keys)) - len(ended) - len(unknown)
-            return Wait(self._incarnation, ended, still, unknown)
+            self._changed.wait_for(lambda: self._state.has_ended(keys), wait_s)
+            return self._state.wait(keys)
 
     def cancel(self) -> None:
-        with self._changed:
-            self._note(self._policy.cancel(), always=True)
+        with self._change() as state:
+            state.cancel()
 
     def close(self) -> None:
-        with self._changed:
-            self._policy.close()
-            self._changed.notify_all()
+        with self._change() as state:
+            state.close()
 
     def poll(self, cursor: int, wait_s: float = 0.0) -> Poll:
         with self._changed:
-            seen = self._progress_count
-            self._changed.wait_for(
-                lambda: len(self._events) > cursor or self._progress_count > seen, timeout=wait_s
-            )
-            return Poll(
-                incarnation=self._incarnation,
-                cursor=len(self._events),
-                events=tuple(self._events[cursor:]),
-                progress=tuple(self._progress.values()),
-                open=self._policy.open_count(),
-            )
+            poll, seen = self._state.poll(cursor), self._state.news()
+            if poll.events or not wait_s:
+                return poll
+            self._changed.wait_for(lambda: self._state.news() != seen, wait_s)
+            return self._state.poll(cursor)
 
-    def _note(self, events: Sequence[Event], always: bool = False) -> None:
-        self._events.extend(events)
-        if events or always:
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[QueueState]:
+        """Something may happen; everyone who waits looks whether it did."""
+        with self._changed:
+            yield self._state
             self._changed.notify_all()

@@ -1,13 +1,16 @@
 """The queue as a Ray actor: one per driver, without a CPU, gone when its driver is gone.
 
-Only JSON crosses the border. The actor restarts for ever with an empty state; its driver sees the
-new incarnation in ``poll`` and submits everything again, and finishes of lost leases are ignored.
+Only JSON crosses the border. The actor restarts for ever with an empty state: its waiters find
+their stages unknown and submit them again, lanes keep what they execute (``policy``), the driver
+sees the new incarnation in ``poll`` and tells again what it had told.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import ray
@@ -15,6 +18,7 @@ from ray.actor import ActorHandle
 
 from orchestrator.execution.messages import (
     Answer,
+    Idle,
     Lease,
     Outcome,
     StageProgress,
@@ -23,37 +27,58 @@ from orchestrator.execution.messages import (
     to_json,
 )
 from orchestrator.execution.policy import DEFAULT_MAX_ATTEMPTS
-from orchestrator.execution.queue import PATIENCE_S, LocalQueue, Poll, Wait
+from orchestrator.execution.queue import PATIENCE_S, Poll, QueueState, Wait
 
-_THREADS = 64  # every waiting lane, every waiter and the driver's poll hold one
+_CONCURRENT = 10_000  # every waiting lane and waiter is one call; they cost next to nothing
+_QUIET_S = 3.0  # lanes report a few times a second, if their steps are short
 
 
 class _QueueActor:
-    """LocalQueue behind JSON."""
+    """QueueState behind JSON, in one thread: calls take turns, and wait without holding it."""
 
     def __init__(self, max_attempts: int, patience_s: float) -> None:
-        self._queue = LocalQueue(max_attempts, patience_s)
+        restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        self._state = QueueState(max_attempts, _QUIET_S if restarted else 0.0)
+        self._patience_s = patience_s
+        self._changed = asyncio.Condition()
 
-    def next(self, lane: str) -> str:
-        return to_json(self._queue.next(lane))
+    async def next(self, lane: str) -> str:
+        answer = self._state.next(lane)
+        if isinstance(answer, Idle):
+            asked, quiet_s = self._state.asked(lane), self._state.quiet_s()
+            # Nobody wakes those who wait for the end of the quiet time.
+            patience_s = min(self._patience_s, quiet_s) if quiet_s > 0 else self._patience_s
+            await self._until(self._state.can_answer, patience_s)
+            answer = self._state.next_after(lane, asked)
+        await self._tell()
+        return to_json(answer)
 
-    def progress(self, lease: str, progress: str) -> bool:
-        return self._queue.progress(from_json(lease), from_json(progress))
+    async def progress(self, lease: str, progress: str) -> bool:
+        result = self._state.progress(from_json(lease), from_json(progress))
+        await self._tell()
+        return result
 
-    def finish(self, lease: str, outcome: str) -> bool:
-        return self._queue.finish(from_json(lease), from_json(outcome))
+    async def finish(self, lease: str, outcome: str) -> bool:
+        result = self._state.finish(from_json(lease), from_json(outcome))
+        await self._tell()
+        return result
 
-    def lost(self, lane: str, message: str, traceback: str) -> bool:
-        return self._queue.lost(lane, message, traceback)
+    async def lost(self, lane: str, message: str, traceback: str) -> bool:
+        result = self._state.lost(lane, message, traceback)
+        await self._tell()
+        return result
 
-    def submit(self, waiter: str, works: list[str], sealed: list[str]) -> None:
-        self._queue.submit(waiter, [from_json(work) for work in works], sealed)
+    async def submit(self, waiter: str, works: list[str], sealed: list[str]) -> None:
+        self._state.submit(waiter, [from_json(work) for work in works], sealed)
+        await self._tell()
 
-    def drop(self, waiter: str) -> None:
-        self._queue.drop(waiter)
+    async def drop(self, waiter: str) -> None:
+        self._state.drop(waiter)
+        await self._tell()
 
-    def wait(self, keys: list[str], wait_s: float) -> str:
-        wait = self._queue.wait(keys, wait_s)
+    async def wait(self, keys: list[str], wait_s: float) -> str:
+        await self._until(lambda: self._state.has_ended(keys), wait_s)
+        wait = self._state.wait(keys)
         return json.dumps(
             {
                 "incarnation": wait.incarnation,
@@ -63,14 +88,19 @@ class _QueueActor:
             }
         )
 
-    def cancel(self) -> None:
-        self._queue.cancel()
+    async def cancel(self) -> None:
+        self._state.cancel()
+        await self._tell()
 
-    def close(self) -> None:
-        self._queue.close()
+    async def close(self) -> None:
+        self._state.close()
+        await self._tell()
 
-    def poll(self, cursor: int, wait_s: float) -> str:
-        poll = self._queue.poll(cursor, wait_s)
+    async def poll(self, cursor: int, wait_s: float) -> str:
+        poll, seen = self._state.poll(cursor), self._state.news()
+        if not poll.events and wait_s:
+            await self._until(lambda: self._state.news() != seen, wait_s)
+            poll = self._state.poll(cursor)
         return json.dumps(
             {
                 "incarnation": poll.incarnation,
@@ -80,6 +110,16 @@ class _QueueActor:
                 "open": poll.open,
             }
         )
+
+    async def _until(self, condition: Callable[[], bool], wait_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s), self._changed:
+                await self._changed.wait_for(condition)
+
+    async def _tell(self) -> None:
+        """Something may have happened; everyone who waits looks whether it did."""
+        async with self._changed:
+            self._changed.notify_all()
 
 
 class RayQueue:
@@ -97,7 +137,7 @@ class RayQueue:
     ) -> RayQueue:
         """A fresh actor, owned by this driver."""
         actor: Any = ray.remote(_QueueActor)
-        options = {"max_concurrency": _THREADS, "max_restarts": -1, "max_task_retries": -1}
+        options = {"max_concurrency": _CONCURRENT, "max_restarts": -1, "max_task_retries": -1}
         return cls(actor.options(num_cpus=0, **options).remote(max_attempts, patience_s))
 
     def __reduce__(self) -> tuple[type[RayQueue], tuple[ActorHandle[Any]]]:

@@ -74,7 +74,7 @@ class Watch:
         poll = self._queue.poll(self._cursor, _POLL_S)
         if self._incarnation not in (None, poll.incarnation):
             self._restarted()
-            poll = self._queue.poll(0)
+            poll = self._queue.poll(self._cursor)  # of its events none was heard
         self._incarnation, self._cursor = poll.incarnation, poll.cursor
         for event in poll.events:
             self._hear(event)

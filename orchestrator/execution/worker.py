@@ -8,6 +8,7 @@ starts again and goes on from the last finished epoch.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from had_core.progress import EpochRecord, FitProgress, SilentObserver, StageObs
 from had_core.stage import FitResult, Runtime, fit
 from had_core.tasks import DenseTask
 from had_core.tensors import from_bytes
+from orchestrator.execution.claiming import wait_for_claim
 from orchestrator.execution.desk import Desk
 from orchestrator.execution.ending import Ending
 from orchestrator.execution.messages import (
@@ -127,10 +129,12 @@ class StageWorker:
             stage = self._stage(work)
             desk = self._desk(lease, work, stage)
             try:
-                return self._execute(_Job(lease, work, stage, desk, tell), ended)
+                job = _Job(lease, work, stage, desk, tell)
+                return self._wait_for_claim(job, ended) or self._execute(job, ended)
             finally:
                 if desk is not None:
                     desk.pause()
+                    desk.release()
         except NonFiniteLoss as error:
             return ended.failed(FailureKind.NON_FINITE, error, error.epoch, error.step, error.term)
         except BadInput as error:
@@ -170,6 +174,17 @@ class StageWorker:
             self._journals[work.run] = Journal(self._settings.store, work.run)
         journal = self._journals[work.run]
         return Desk(self._store, journal, work, stage, lease.attempt, self._provenance())
+
+    def _wait_for_claim(self, job: _Job, ended: Ending) -> Outcome | None:
+        """None once this lane may execute the stage; how it ended where it may not."""
+        found: Status | None = None
+        with self._alone():
+            if job.desk is not None:
+                waiting = self._start(job, job.desk, 0)
+                wanted = functools.partial(job.tell, waiting)
+                found = wait_for_claim(job.desk.claim, wanted, job.lease.attempt)
+        status = share_json(self._parallel, found.value if found else None)
+        return None if status is None else ended.outcome(Status(status))
 
     def _execute(self, job: _Job, ended: Ending) -> Outcome:
         stage, desk = job.stage, job.desk
@@ -239,28 +254,32 @@ class StageWorker:
         """Rank 0 reports and saves; ``done`` epochs are finished already."""
         if job.desk is None:
             return SilentObserver()
-        work, train = job.work, job.stage.fit.config.train
-        start = StageProgress(
-            key=work.key,
-            lane=job.lease.lane,
-            attempt=job.desk.attempt,
-            position=work.position,
-            tasks=work.tasks,
-            method=work.method,
-            order=work.order,
-            epoch=done,
-            epochs=train.epochs,
-            step=0,
-            steps_per_epoch=0,
-            workers=self._parallel.world_size,
-        )
         desk = job.desk
 
         def save(record: EpochRecord, progress: Callable[[], FitProgress]) -> None:
             with self._alone():
                 desk.save_epoch(record, progress)
 
-        return Reporter(start, train.batch_size, job.tell, save)
+        batch_size = job.stage.fit.config.train.batch_size
+        return Reporter(self._start(job, desk, done), batch_size, job.tell, save)
+
+    def _start(self, job: _Job, desk: Desk, done: int) -> StageProgress:
+        """Where the stage stands before the first step here."""
+        work = job.work
+        return StageProgress(
+            key=work.key,
+            lane=job.lease.lane,
+            attempt=desk.attempt,
+            position=work.position,
+            tasks=work.tasks,
+            method=work.method,
+            order=work.order,
+            epoch=done,
+            epochs=job.stage.fit.config.train.epochs,
+            step=0,
+            steps_per_epoch=0,
+            workers=self._parallel.world_size,
+        )
 
     def _seal(self, desk: Desk | None, result: FitResult) -> Mapping[str, Tensor]:
         """Seal what was trained; the weights that the store holds from now on."""

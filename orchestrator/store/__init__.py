@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.plan.artifacts import ArtifactKind
+from orchestrator.store.claims import Claim, Claims
 from orchestrator.store.fs import StoreFs
 from orchestrator.store.local_fs import LocalFs
 from orchestrator.store.partial import Partial
@@ -13,6 +14,8 @@ from orchestrator.store.store import LAYOUT_VERSION, Store
 __all__ = [
     "LAYOUT_VERSION",
     "ArtifactKind",
+    "Claim",
+    "Claims",
     "Damage",
     "LocalFs",
     "Partial",

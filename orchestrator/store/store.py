@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from had_core.errors import BadInput
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.store.artifacts import Artifacts
+from orchestrator.store.claims import Claims
 from orchestrator.store.fs import StoreFs
 from orchestrator.store.local_fs import LocalFs
 from orchestrator.store.partial import Partial
@@ -33,6 +34,7 @@ class Store:
         store.json                  layout version
         fit/ memory/ eval/          sealed artefacts (``artifacts.py``)
         partial/                    progress inside a fit (``partial.py``)
+        claims/                     who executes a fit now (``claims.py``)
         runs/                       name -> configuration (``runs.py``)
         damaged/                    what failed its checksum, kept for a look
 
@@ -43,6 +45,7 @@ class Store:
         """Over an opened file system; raises BadInput for a store of a newer layout."""
         self.fs = fs
         self.runs = Runs(fs)
+        self.claims = Claims(fs)
         self._artifacts = Artifacts(fs)
         _check_layout(fs)
 

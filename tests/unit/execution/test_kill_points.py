@@ -95,7 +95,8 @@ def test_the_enumeration_covers_what_a_stage_writes(problem, tmp_path):
     assert sum(what == "write partial" for what in whats) == EPOCHS
     for what in ("create partial", "write fit", "create fit", "write eval", "create eval"):
         assert what in whats, log
-    assert whats[-1] == "delete partial"
+    assert whats[1] == "create claims"  # after the store itself
+    assert whats[-2:] == ["delete partial", "delete claims"]
     order = [whats.index("write partial"), whats.index("create fit"), whats.index("create eval")]
     assert order == sorted(order)
 

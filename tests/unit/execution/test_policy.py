@@ -10,6 +10,7 @@ from orchestrator.execution.messages import (
     Grant,
     Idle,
     LaneFault,
+    Lease,
     Outcome,
     StageLeased,
     StageWork,
@@ -84,7 +85,7 @@ def test_one_flight_per_key_and_waiters_share_it():
     policy.submit("trial 2", [work("a")])
     assert policy.next("other")[0] == Idle()
     policy.drop("trial 1")
-    assert policy.holds(lease)
+    assert policy.vouch(lease) == (True, [])
     seal(policy, lease)
     assert policy.outcomes()["a"].status is Status.SEALED
 
@@ -95,10 +96,10 @@ def test_what_nobody_wants_is_dropped_and_can_be_wanted_again():
     lease = granted(policy)
     events = policy.drop("trial")
     assert [(e.key, e.status) for e in events] == [("b", Status.CANCELLED)]
-    assert not policy.holds(lease)
+    assert policy.vouch(lease) == (False, [])
     policy.finish(lease, Outcome("a", Status.CANCELLED))
     assert policy.open_count() == 0
-    policy.submit("later", [work("b", "a")])  # revives the parent it needs
+    policy.submit("later", chain("a", "b"))
     assert granted(policy).key == "a"
 
 
@@ -177,7 +178,7 @@ def test_stale_finish_of_another_lane_is_fenced():
     stale = granted(policy, "one")
     policy.lost("one", "gone")
     fresh = granted(policy, "two")
-    assert not policy.holds(stale)
+    assert policy.vouch(stale) == (False, [])
     assert fail(policy, stale, FailureKind.NON_FINITE) == (False, [])
     assert seal(policy, fresh)[0]
 
@@ -242,6 +243,121 @@ def test_submitting_again_changes_nothing():
     seal(policy, lease)
     policy.submit("w", chain("a", "b"))
     assert granted(policy).key == "b"
+
+
+def test_whoever_wants_a_stage_wants_what_it_needs():
+    policy = StagePolicy()
+    policy.submit("whole", chain("a", "b"))
+    policy.submit("child alone", [work("b", "a")])
+    assert policy.drop("whole") == []
+    assert seal(policy, granted(policy))[0]
+    assert granted(policy).key == "b"
+
+
+# Forgetting -------------------------------------------------------------------------------------
+
+
+def test_what_all_waiters_dropped_is_forgotten():
+    policy = StagePolicy()
+    policy.submit("one", chain("a", "b"))
+    policy.submit("two", [work("a")])
+    seal(policy, granted(policy))
+    policy.drop("one")
+    assert policy.state("b") is None
+    assert policy.state("a") is StageState.SEALED
+    policy.drop("two")
+    assert policy.state("a") is None
+    assert len(policy._stages._stages) + len(policy._stages._children) == 0
+
+
+def test_a_stage_that_failed_by_itself_fails_every_later_waiter_without_another_try():
+    policy = StagePolicy()
+    policy.submit("one", chain("a", "b"))
+    lease = granted(policy)
+    fail(policy, lease, FailureKind.NON_FINITE)
+    policy.drop("one")
+    assert policy.state("a") is None
+    policy.submit("two", chain("a", "b"))
+    assert policy.next("l")[0] == Idle()
+    ended, unknown = policy.standing(["a", "b"])
+    assert not unknown
+    assert [ended[key].failure.kind for key in "ab"] == [
+        FailureKind.NON_FINITE,
+        FailureKind.PARENT,
+    ]
+
+
+def test_once_cancelled_nothing_is_granted_and_everyone_hears_of_it():
+    policy = StagePolicy()
+    policy.submit("one", chain("a", "b"))
+    lease = granted(policy)
+    policy.cancel()
+    policy.submit("two", [*chain("a", "b"), work("c")])
+    assert policy.next("other")[0] == Idle()
+    policy.finish(lease, Outcome("a", Status.CANCELLED))
+    assert policy.next("other")[0] == Closed()
+    ended, unknown = policy.standing("abc")
+    assert not unknown
+    assert {outcome.status for outcome in ended.values()} == {Status.CANCELLED}
+
+
+# Another driver ---------------------------------------------------------------------------------
+
+
+def test_what_another_driver_executes_is_looked_at_again_after_everything_else():
+    policy = StagePolicy()
+    policy.submit("w", [*chain("a1", "a2", "a3"), work("b"), work("c")])
+    lease = granted(policy)
+    assert lease.key == "a1"
+    policy.finish(lease, Outcome("a1", Status.ELSEWHERE))
+    for key in ("b", "c"):
+        lease = granted(policy)
+        assert lease.key == key
+        seal(policy, lease)
+    lease = granted(policy)
+    assert lease.key == "a1"
+    seal(policy, lease)
+    assert policy.outcomes()["a1"].attempts == 1
+    assert granted(policy).key == "a2"
+
+
+# A policy that lost its state -------------------------------------------------------------------
+
+
+def test_a_lane_keeps_what_it_executes():
+    lease = Lease("a", "l", 2)
+    policy = StagePolicy()
+    assert policy.vouch(lease) == (True, [])  # nobody wants it yet
+    events = policy.submit("w", chain("a", "b"))
+    assert events == [StageLeased(lease, work("a"))]
+    assert policy.next("other")[0] == Idle()
+    assert seal(policy, lease)[0]
+    assert policy.outcomes()["a"].attempts == 2
+    assert granted(policy, "other").key == "b"
+
+
+def test_a_lane_keeps_what_it_executes_when_its_waiter_was_faster():
+    lease = Lease("a", "l", 1)
+    policy = StagePolicy()
+    policy.submit("w", chain("a", "b"))
+    assert policy.vouch(lease) == (True, [StageLeased(lease, work("a"))])
+    assert policy.next("other")[0] == Idle()
+    assert seal(policy, lease)[0]
+
+
+def test_a_lane_that_was_too_late_stops():
+    policy = StagePolicy()
+    policy.submit("w", [work("a")])
+    granted(policy, "other")
+    assert policy.vouch(Lease("a", "l", 1)) == (False, [])
+
+
+def test_a_lane_that_asks_does_not_execute_anything():
+    policy = StagePolicy()
+    policy.vouch(Lease("a", "l", 1))
+    assert policy.next("l")[0] == Idle()
+    policy.submit("w", [work("a")])
+    assert policy.state("a") is StageState.WAITING
 
 
 # Any tree, any accidents: rules that always hold ------------------------------------------------
