@@ -58,7 +58,8 @@ class Wait:
         ended: how each of them ended that did; SEALED, and not trained, where it was sealed when
             it was submitted.
         open: how many of them are submitted and have not ended.
-        unknown: those that the queue does not know (any more): submit them again.
+        unknown: those that the queue does not know. What was submitted to this very incarnation
+            has been dropped since; else the queue has lost its state, and is told again.
     """
 
     incarnation: str
@@ -94,10 +95,13 @@ class LaneSide(Protocol):
 class StageQueue(LaneSide, Protocol):
     """What waiters and the driver may ask; only one driver polls."""
 
-    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str] = ()) -> None:
+    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str] = ()) -> str:
         """``waiter`` wants these stages, of which those in ``sealed`` are in the store already.
 
         Submit whole chains, parents before children: a parent that is not known counts as sealed.
+
+        Returns:
+            The queue's incarnation, see ``Wait``.
         """
         ...
 
@@ -197,8 +201,9 @@ class QueueState:
 
     # Waiters ------------------------------------------------------------------------------------
 
-    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str]) -> None:
+    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str]) -> str:
         self._events += self._policy.submit(waiter, works, sealed)
+        return self._incarnation
 
     def drop(self, waiter: str) -> None:
         self._events += self._policy.drop(waiter)
@@ -269,9 +274,9 @@ class LocalQueue:
         with self._change() as state:
             return state.lost(lane, message, traceback)
 
-    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str] = ()) -> None:
+    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str] = ()) -> str:
         with self._change() as state:
-            state.submit(waiter, works, sealed)
+            return state.submit(waiter, works, sealed)
 
     def drop(self, waiter: str) -> None:
         with self._change() as state:

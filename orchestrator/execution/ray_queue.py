@@ -68,9 +68,10 @@ class _QueueActor:
         await self._tell()
         return result
 
-    async def submit(self, waiter: str, works: list[str], sealed: list[str]) -> None:
-        self._state.submit(waiter, [from_json(work) for work in works], sealed)
+    async def submit(self, waiter: str, works: list[str], sealed: list[str]) -> str:
+        told = self._state.submit(waiter, [from_json(work) for work in works], sealed)
         await self._tell()
+        return told
 
     async def drop(self, waiter: str) -> None:
         self._state.drop(waiter)
@@ -165,9 +166,9 @@ class RayQueue:
     def lost(self, lane: str, message: str, traceback: str = "") -> bool:
         return bool(_get(self._actor.lost.remote(lane, message, traceback)))
 
-    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str] = ()) -> None:
+    def submit(self, waiter: str, works: Sequence[StageWork], sealed: Collection[str] = ()) -> str:
         raw = [to_json(work) for work in works]
-        _get(self._actor.submit.remote(waiter, raw, list(sealed)))
+        return str(_get(self._actor.submit.remote(waiter, raw, list(sealed))))
 
     def drop(self, waiter: str) -> None:
         _get(self._actor.drop.remote(waiter))

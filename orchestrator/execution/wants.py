@@ -49,10 +49,12 @@ class Wants:
 
     def submit(self) -> None:
         """Tell the queue (again) what is wanted."""
-        self._queue.submit(self.waiter, self.works, self.sealed)
+        self._told = self._queue.submit(self.waiter, self.works, self.sealed)
 
     def wait(self, keys: Collection[str], wait_s: float = 0.0) -> Mapping[str, Outcome]:
         """How those of these stages ended that have; answers as soon as one more has.
+
+        CANCELLED, too, where somebody dropped them under this waiter's name.
 
         Args:
             keys: of ``works``. Those that are known to have ended are answered for, not waited for.
@@ -62,7 +64,9 @@ class Wants:
         if pending:
             wait = self._queue.wait(pending, wait_s)
             self.ended.update(wait.ended)
-            if wait.unknown:
+            if wait.incarnation == self._told:
+                self.ended |= {key: Outcome(key, Status.CANCELLED) for key in wait.unknown}
+            elif wait.unknown:
                 self.submit()
         return {key: self.ended[key] for key in keys if key in self.ended}
 

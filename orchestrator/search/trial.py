@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 PATIENCE_S = 2.0  # a trial that is stopped from outside is heard of within this time
-_MOST_LOST = 10  # answers in a row; a queue that restarts knows everything after one
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class TrialQueue(Protocol):
 
     def submit(
         self, waiter: str, works: Sequence[StageWork], sealed: Collection[str] = ()
-    ) -> None: ...
+    ) -> str: ...
     def wait(self, keys: Collection[str], wait_s: float = 0.0) -> Wait: ...
 
 
@@ -167,7 +166,7 @@ class _Stages:
         self._queue, self._plan = queue, plan
         self._known: dict[str, Outcome] = {}
         self._asked: tuple[StageWork, ...] = ()
-        self._lost = 0
+        self._told = ""  # the queue's incarnation
 
     def asks_more(self, index: int) -> bool:
         """Whether ``ask`` would submit something."""
@@ -181,7 +180,7 @@ class _Stages:
 
     def _submit(self) -> None:
         sealed = {key for key, o in self._known.items() if o.status is Status.SEALED}
-        self._queue.submit(self._plan.label, self._asked, self._plan.sealed | sealed)
+        self._told = self._queue.submit(self._plan.label, self._asked, self._plan.sealed | sealed)
 
     def ended(self, keys: frozenset[str], wait_s: float) -> bool:
         """Whether all of them have; waits up to ``wait_s`` for the next one."""
@@ -190,10 +189,12 @@ class _Stages:
             return True
         wait = self._queue.wait(missing, wait_s)
         self._known.update(wait.ended)
-        self._lost = self._lost + 1 if wait.unknown else 0
-        if self._lost > _MOST_LOST:
-            raise HadError(f"the queue does not know stage {min(wait.unknown)[:12]}")
-        if wait.unknown:  # it lost its state
+        strange = wait.unknown - {work.key for work in self._asked}
+        if strange:
+            raise HadError(f"the queue does not know stage {min(strange)[:12]}")
+        if wait.incarnation == self._told:  # dropped under this trial's name
+            self._known |= {key: Outcome(key, Status.CANCELLED) for key in wait.unknown}
+        elif wait.unknown:  # it lost its state
             self._submit()
         return keys <= self._known.keys()
 

@@ -42,3 +42,16 @@ def test_leaving_drops_everything():
     with Wants(queue, "w", WORKS):
         assert queue.poll(0).open == 3
     assert queue.poll(0).open == 0
+
+
+def test_what_somebody_dropped_for_the_waiter_is_cancelled_and_not_asked_for_again():
+    """The driver prunes a trial while it waits."""
+    queue = LocalQueue(patience_s=0.1)
+    wants = Wants(queue, "w", WORKS)
+    seal(queue)
+    queue.drop("w")
+    ended = wants.wait(["a", "b"], 60)
+    assert {key: outcome.status for key, outcome in ended.items()} == dict.fromkeys(
+        "ab", Status.CANCELLED
+    )
+    assert queue.poll(0).open == 0

@@ -190,7 +190,7 @@ class Forgetful:
 
     def submit(self, waiter, works, sealed=()):  # type: ignore[no-untyped-def]
         self.submitted.append(set(sealed))
-        self.queues[-1].submit(waiter, works, sealed)
+        return self.queues[-1].submit(waiter, works, sealed)
 
     def wait(self, keys, wait_s=0.0) -> Wait:  # type: ignore[no-untyped-def]
         return self.queues[-1].wait(keys, wait_s)
