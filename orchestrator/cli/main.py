@@ -19,6 +19,7 @@ from orchestrator.cli import (
     show,
     submit,
     sweep,
+    sync,
     ui,
 )
 from orchestrator.cli.failures import HadGroup
@@ -43,6 +44,7 @@ app.command("rerun")(rerun.rerun)
 app.command("runs")(runs.runs)
 app.command("show")(show.show)
 app.command("explain")(explain.explain)
+app.command("sync")(sync.sync)
 app.command("ui")(ui.ui)
 app.command("submit")(submit.submit)
 app.command("jobs")(jobs.jobs)
