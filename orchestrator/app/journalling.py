@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.app.run_events import (
+    id_of,
     run_started,
     sequence_finished,
     sequence_started,
@@ -54,9 +55,12 @@ class RunJournal:
             self._share(key, self._tree[key].sequences)
 
     def hear(self, event: ExecutionEvent) -> None:
-        """A stage that was trained for one sequence is reused by the others that want it."""
+        """A stage that was trained for one sequence is reused by the others that want it; by all
+        of them where another run's driver trained it."""
         if isinstance(event, Outcome) and event.status is Status.SEALED:
-            self._share(event.key, self._tree[event.key].sequences[1:])
+            wanted = self._tree[event.key].sequences
+            mine = [n for n in wanted if id_of(self._tree.sequences[n]) == event.sequence]
+            self._share(event.key, [n for n in wanted if n not in mine])
 
     def files(self, files: Mapping[str, str]) -> None:
         """What was written into the store for the run's page in MLflow."""

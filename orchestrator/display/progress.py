@@ -74,7 +74,7 @@ class RunProgress:
         """The state once ``event`` has happened."""
         match event:
             case StageLeased():
-                return self._with(_leased(event, now))
+                return self._idle(event.lease.lane)._with(_leased(event, now))
             case StageProgress():
                 known = self.active.get(event.key) or _unleased(event, now)
                 return self._with(_progressed(known, event, now))
@@ -98,6 +98,11 @@ class RunProgress:
 
     def _with(self, stage: ActiveStage) -> RunProgress:
         return replace(self, active={**self.active, stage.key: stage})
+
+    def _idle(self, lane: str) -> RunProgress:
+        """A lane holds one stage; it may have given the one before back, to be tried again."""
+        kept = {key: stage for key, stage in self.active.items() if stage.lane != lane}
+        return replace(self, active=kept)
 
     def _without(self, key: str) -> RunProgress:
         return replace(self, active={k: s for k, s in self.active.items() if k != key})

@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,13 @@ from orchestrator.execution.environment import (
     file_of,
     private_environment,
 )
-from orchestrator.execution.placement import ClusterSettings, placed
+from orchestrator.execution.placement import ClusterSettings, Resources, placed
 from orchestrator.execution.scratch import scratch_folder
 
 __all__ = ["Cluster", "ClusterSettings", "connect", "placed", "usable_cpus"]
 
 _log = logging.getLogger(__name__)
+_LEAVING_S = 20.0
 _LOOPBACK = "127.0.0.1"
 _OBJECT_STORE_BYTES = 100 * 2**20  # weights travel through the store, not through Ray
 
@@ -40,7 +42,7 @@ class Cluster:
     """A cluster that this process is connected to.
 
     Attributes:
-        settings: as given, ``threads`` decided.
+        settings: as given, ``lanes`` and ``threads`` decided.
         scratch: folder or URI for what Ray Train writes; nothing in it is ever read again.
         private: whether this process started it.
     """
@@ -51,19 +53,42 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def connect(settings: ClusterSettings, shared_scratch: str | None = None) -> Iterator[Cluster]:
+def connect(
+    settings: ClusterSettings,
+    shared_scratch: str | None = None,
+    *,
+    most_lanes: int | None = None,
+) -> Iterator[Cluster]:
     """Start a private cluster or join the one at ``settings.address``; leave it at the end.
 
     Args:
         shared_scratch: folder or URI that every node of a joined cluster can write.
+        most_lanes: more would have nothing to do; for ``settings.lanes`` None.
+
+    Raises:
+        BadInput: it cannot be had, or has no room for the lanes.
     """
     if settings.address is None:
         with _private_cluster(settings) as scratch, _messages_to_log():
-            yield Cluster(placed(settings, _node_resources()), scratch, private=True)
+            settings = placed(settings, _resources(), most_lanes=most_lanes)
+            yield Cluster(settings, scratch, private=True)
         return
     with _joined_cluster(settings.address), _messages_to_log():
-        settings = placed(settings, _node_resources())
+        settings = _placed_beside_others(settings, most_lanes)
         yield Cluster(settings, shared_scratch or tempfile.gettempdir(), private=False)
+
+
+def _placed_beside_others(settings: ClusterSettings, most_lanes: int | None) -> ClusterSettings:
+    """Others may be using the cluster; what those who have just left held is free in a moment."""
+    deadline = time.monotonic() + _LEAVING_S
+    while True:
+        placed(settings, _resources())  # what it could never place is refused at once
+        try:
+            return placed(settings, _resources(), _free_resources(), most_lanes)
+        except BadInput:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
 
 
 @contextlib.contextmanager
@@ -136,10 +161,17 @@ def _messages_to_log() -> Iterator[None]:
         worker.print_to_stdstream = original
 
 
-def _node_resources() -> list[Mapping[str, float]]:
+def _resources() -> list[Resources]:
+    """Of every living node."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _free_resources() -> list[Resources]:
+    from ray._private.state import available_resources_per_node
+
+    return list(available_resources_per_node().values())
 
 
 def usable_cpus() -> int:

@@ -51,6 +51,12 @@ class Backlog:
     def open(self) -> tuple[StageWork, ...]:
         return tuple(work for work in self.works if work.key not in self.sealed)
 
+    @property
+    def width(self) -> int:
+        """Open stages from which no open one starts: more never run at the same time."""
+        parents = {work.parent for work in self.open}
+        return sum(work.key not in parents for work in self.open)
+
 
 @dataclass(frozen=True)
 class TreeResult:
@@ -124,18 +130,18 @@ def run_tree(
     backlog = survey(tree, store, run)
     if not backlog.open:
         return TreeResult({}, backlog.sealed)
-    with _session_at(placement, store) as session:
+    with _session_at(placement, store, backlog.width) as session:
         return follow(session, backlog, run, on_event=on_event, journal=journal)
 
 
 @contextlib.contextmanager
-def _session_at(placement: Placement, store: Store) -> Iterator[Session]:
+def _session_at(placement: Placement, store: Store, most_lanes: int) -> Iterator[Session]:
     if placement.inline:
         with inline_session(store, placement) as session:
             yield session
         return
     with (
-        connect(placement.cluster, f"{store.uri}/scratch/ray") as cluster,
+        connect(placement.cluster, f"{store.uri}/scratch/ray", most_lanes=most_lanes) as cluster,
         engine_session(store, placement, cluster) as session,
     ):
         yield session

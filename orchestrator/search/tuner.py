@@ -15,6 +15,7 @@ from ray import tune
 from ray.tune import Stopper, TuneError
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from orchestrator.execution.placement import require_place_for_trials
 from orchestrator.search.events import TrialEnd, TrialEnded, TrialScored, TrialStarted
 from orchestrator.search.process import TrialProcess
 from orchestrator.search.pruning import StudyScheduler
@@ -145,9 +146,14 @@ def _label(trial: Trial) -> str:
 
 
 def resources() -> tune.PlacementGroupFactory:
-    """Of a trial: no CPU, a place on the head, or where that is not marked on this node."""
+    """Of a trial: no CPU, a place on the head, or where that is not marked on this node.
+
+    Raises:
+        BadInput: somebody else holds all of that place, and no trial could ever begin.
+    """
     known = ray.cluster_resources()
     node = _HEAD if _HEAD in known else f"node:{ray.util.get_node_ip_address()}"
+    require_place_for_trials(node, ray.available_resources().get(node, 0.0), _SHARE)
     return tune.PlacementGroupFactory([{node: _SHARE}])
 
 

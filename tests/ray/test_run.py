@@ -250,7 +250,7 @@ def test_a_killed_drivers_folder_is_swept_by_the_next_start(session_cluster, tmp
 
 def test_more_workers_than_the_cluster_has(session_cluster):
     from had_core.errors import BadInput
-    from orchestrator.execution.cluster import _node_resources, placed
+    from orchestrator.execution.cluster import _resources, placed
 
     with pytest.raises(BadInput, match="wants 3 CPUs, there are 2"):
-        placed(ClusterSettings(workers=3), _node_resources())
+        placed(ClusterSettings(workers=3), _resources())
