@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from orchestrator.cli import (
@@ -56,6 +58,8 @@ app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
+    # Before torch is imported: threads that spin while they wait starve on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
 
 
