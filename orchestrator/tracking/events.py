@@ -205,7 +205,8 @@ class TrialFinished(Event):
     """A trial ended; sequences of it that are still open end as KILLED.
 
     Attributes:
-        values: of every objective; empty unless it is complete.
+        values: of every objective; shown where the trial is complete, because those of a pruned
+            one are of fewer orders.
     """
 
     trial: str

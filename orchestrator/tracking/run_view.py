@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from orchestrator.tracking.events import (
+    DatasetRef,
     Direction,
     End,
     Event,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Summaries = Callable[[str | None], "Sequence[SequenceSummary]"]
 """Label of a trial, or None for all of the run -> what is kept of the sequences, as they began."""
+
+_LONGEST_TAG = 4000
 
 STATUS: dict[End, Status] = {
     End.FINISHED: "FINISHED",
@@ -90,6 +93,14 @@ class RunFacts:
         before = [start for start in self.starts if start.time <= time]
         return before[-1] if before else next(iter(self.starts), None)
 
+    def dataset_at(self, time: float) -> DatasetRef | None:
+        """The data in use at ``time``; a sweep never looks at the test split."""
+        start = self.at(time)
+        if start is None or start.dataset is None or self.kind is not RunKind.SWEEP:
+            return start.dataset if start else None
+        splits = {k: v for k, v in start.dataset.fingerprints.items() if k != "test"}
+        return replace(start.dataset, fingerprints=splits)
+
     def tags_at(self, time: float) -> dict[str, str]:
         start = self.at(time)
         tags = {"had.run_name": self.run, "had.journal": self.journal}
@@ -97,7 +108,9 @@ class RunFacts:
             known = {
                 "mlflow.user": start.user,
                 "mlflow.source.git.commit": start.commit,
-                "mlflow.source.name": start.command,
+                # MLflow shows what is behind the last slash, so no more than ``had sweep``.
+                "mlflow.source.name": " ".join(start.command.split()[:2]),
+                "had.command": start.command[:_LONGEST_TAG],
             }
             tags.update({name: value for name, value in known.items() if value})
         return tags
@@ -134,7 +147,7 @@ def root_record(facts: RunFacts, trials: Sequence[TrialView], sequences: Summari
         params={f"objective.{name}": way.value for name, way in facts.objectives.items()},
         points=points,
         texts={"config.json": json.dumps(first.config, indent=2)} if first.config else {},
-        dataset=first.dataset,
+        dataset=facts.dataset_at(first.time),
         files=facts.files,
     )
 

@@ -152,7 +152,7 @@ def sequence_record(facts: RunFacts, view: SequenceView) -> RunRecord:
         params=_params(view),
         points=(*_r_points(view), *_summary_points(view)),
         texts=texts,
-        dataset=start.dataset if start else None,
+        dataset=facts.dataset_at(view.began),
     )
 
 

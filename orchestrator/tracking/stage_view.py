@@ -129,7 +129,6 @@ def stage_record(facts: RunFacts, sequence: SequenceView, view: StageView) -> Ru
         **{f"had.eval.{split}": key for split, key in view.evals.items()},
         **_numerics(view),
     }
-    dataset = facts.at(view.began)
     return RunRecord(
         uid=stage_uid(facts, ref),
         name=stage_name(ref) + ("" if view.full else " (reused)"),
@@ -140,7 +139,7 @@ def stage_record(facts: RunFacts, sequence: SequenceView, view: StageView) -> Ru
         tags=tags,
         params=_params(view),
         points=(*_epoch_points(view), *_row_points(view)),
-        dataset=dataset.dataset if dataset and view.full else None,
+        dataset=facts.dataset_at(view.began) if view.full else None,
         pictures=view.pictures,
         model=_model(sequence, view) if status == "FINISHED" and view.full else None,
         source_key=ref.parent if view.full else ref.key,

@@ -89,7 +89,9 @@ class TrialView:
 
     @property
     def values(self) -> Numbers:
-        return self.end.values if self.end else {}
+        """Of every objective; a pruned trial's are of other orders, and so not comparable."""
+        complete = self.end is not None and self.end.state is TrialState.COMPLETE
+        return self.end.values if self.end and complete else {}
 
     @cached_property
     def values_by_number(self) -> tuple[Point, ...]:
@@ -147,8 +149,8 @@ def trial_record(facts: RunFacts, view: TrialView) -> RunRecord:
 
 
 def short_name(path: str) -> str:
-    """``method.lambda`` -> ``lambda``, ``method.lambda.depth`` -> ``lambda.depth``."""
-    return path.split(".", 1)[-1]
+    """``method.loss.delta`` -> ``delta``, ``method.lambda.depth`` -> ``lambda.depth``."""
+    return path.removeprefix("method.").removeprefix("loss.")
 
 
 def short(value: Scalar) -> str:
@@ -175,7 +177,7 @@ def _points(view: TrialView) -> tuple[Point, ...]:
         last = max((score.step for score in view.scores), default=0)
         points += [
             Point(f"objective/{name}", last, ms(view.end.time), value)
-            for name, value in view.end.values.items()
+            for name, value in view.values.items()
             if value is not None
         ]
     return tuple(points)

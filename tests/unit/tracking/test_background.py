@@ -169,6 +169,24 @@ def test_dead_runs_are_marked_once_after_all_they_did(tmp_path: Path, demo: list
     assert demo[7].time < last.time < demo[7].time + 1
 
 
+def test_the_next_driver_of_a_run_journals_the_end_of_a_killed_one_first(
+    tmp_path: Path, sweep: list[Event]
+) -> None:
+    """The killed driver's open trial is not taken for the next one's."""
+    run, client = sweep[0].run, FakeMlflow()
+    half = next(n for n, e in enumerate(sweep) if getattr(e, "trial", "") == "t0001") + 3
+    _append(tmp_path, sweep[:half])
+    _driver_died(tmp_path, run, sweep[0].time)
+    with _tracking(tmp_path, run, client) as tracking:
+        _append(tmp_path, [replace(sweep[0], time=sweep[half].time + 1)])
+        assert tracking.flush(20)
+        runs = snapshot(client)["runs"].values()
+        status = {(r["tags"].get("had.trial"), r["status"]) for r in runs}
+        assert status == {(None, "RUNNING"), ("t0000", "FINISHED"), ("t0001", "KILLED")}
+    ends = [e for e in JournalReader.open(tmp_path, run).events() if isinstance(e, RunFinished)]
+    assert [e.end for e in ends] == [End.KILLED]
+
+
 def test_runs_that_ended_or_have_no_record_are_left_alone(
     tmp_path: Path, demo: list[Event]
 ) -> None:

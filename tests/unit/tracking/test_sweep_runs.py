@@ -111,6 +111,25 @@ def test_what_a_trial_shows(tmp_path: Path, sweep: list[Event]) -> None:
     assert dropped["tags"]["had.message"] == "trial t0001 is pruned"
 
 
+def test_a_pruned_trial_has_no_value_and_a_sweep_no_test_set(tmp_path: Path, story: Any) -> None:
+    story.sweep_started()
+    story.trial_finished(story.trial_started(0), TrialState.PRUNED, End.KILLED, mean=99.0)
+    story.run_finished()
+    state = _drained(tmp_path, story.events)
+    assert not [point for run in state["runs"].values() for point in run["points"]]
+    assert _named(state, story.run)["datasets"] == [("rooms/train", "a" * 12)]
+    assert "had.best_trial" not in _named(state, story.run)["tags"]
+
+
+def test_the_command_is_whole_in_its_tag_and_short_where_mlflow_cuts_it(
+    tmp_path: Path, story: Any
+) -> None:
+    story.run_started(command="had sweep dataset.path=/data/rooms seed=1", kind=RunKind.SWEEP)
+    tags = _named(_drained(tmp_path, story.events), story.run)["tags"]
+    assert tags["mlflow.source.name"] == "had sweep"
+    assert tags["had.command"] == "had sweep dataset.path=/data/rooms seed=1"
+
+
 def test_what_a_sweep_shows(tmp_path: Path, sweep: list[Event]) -> None:
     table = tmp_path / "sweeps" / "demo" / "results.parquet"
     table.parent.mkdir(parents=True)
