@@ -96,8 +96,9 @@ def play(call: Call, display: Any) -> None:
 class WireDisplay:
     """A display of any shape that writes every call as a line. Methods may come from any thread.
 
-    ``note`` is text for everyone. Progress of a stage is thinned out: one line an epoch, or one in
-    two seconds. Of another call that is repeated without a change, the first is enough.
+    ``note`` is text for everyone. Progress of a stage is thinned out: whenever an epoch begins or
+    its loss terms are known, else once in two seconds. Of another call that is repeated without a
+    change, the first is enough.
     """
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -162,7 +163,7 @@ class WireDisplay:
         now = self._clock()
         with self._lock:
             known, at = self._shown.get(lane, (None, 0.0))
-            stage = (getattr(event, "key", None), epoch)
+            stage = (getattr(event, "key", None), epoch, getattr(event, "terms", None))
             if stage == known and now - at < _PROGRESS_EVERY_S:
                 return False
             self._shown[lane] = (stage, now)

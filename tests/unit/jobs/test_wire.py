@@ -149,9 +149,10 @@ def test_progress_is_thinned_out():
     for step, epoch, at in [(1, 1, 0.0), (2, 1, 0.5), (3, 1, 2.1), (1, 2, 2.2), (2, 2, 2.3)]:
         now[0] = at
         display.event(replace(PROGRESS, step=step, epoch=epoch))
+    display.event(replace(PROGRESS, step=3, epoch=2, terms={"new/depth": 0.25}))
     display.event(replace(PROGRESS, lane="lane-1"))
     seen = [(c.args[0].lane[-1], c.args[0].epoch, c.args[0].step) for c in lines(out)]
-    assert seen == [("0", 1, 1), ("0", 1, 3), ("0", 2, 1), ("1", 1, 0)]
+    assert seen == [("0", 1, 1), ("0", 1, 3), ("0", 2, 1), ("0", 2, 3), ("1", 1, 0)]
 
 
 def test_a_line_is_json_after_its_mark():
