@@ -106,7 +106,10 @@ def test_a_sweep_without_a_cpu_shares_stages_and_prints_nothing(run, capfd):
     assert states(study) == ["COMPLETE"] * 5
     assert len(distinct_parameters(study)) == 5
     assert remaining(study, settings) == 0
-    assert len(ran) == len(set(ran)) == 3 + 5 * (STAGES - 3)
+    # The queue forgets what nobody wants any more; a real plan then finds it sealed in the store.
+    shared = set(ran[:3])
+    assert len(set(ran)) == 3 + 5 * (STAGES - 3)
+    assert {key for key in ran if ran.count(key) > 1} <= shared
     labels = [f"t000{k}" for k in range(5)]
     assert [event.label for event in said if isinstance(event, TrialStarted)] == labels
     for label in labels:

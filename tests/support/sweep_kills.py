@@ -36,7 +36,7 @@ from orchestrator.display.sweep_live import SilentSweepDisplay
 after_s = float(sys.argv[1])
 
 class Deadly(SilentSweepDisplay):
-    def begin_sweep(self, name, *, trials, done):
+    def begin_sweep(self, start):
         print("begun", flush=True)
         if after_s >= 0:
             timer = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGKILL))
