@@ -135,12 +135,14 @@ class StagePolicy:
 
     # What lanes do ------------------------------------------------------------------------------
 
-    def next(self, lane: str, may_grant: bool = True) -> tuple[Answer, list[Event]]:
-        """The stage that ``lane`` executes now; with ``may_grant`` False never one."""
+    def next(self, lane: str, quiet: bool = False) -> tuple[Answer, list[Event]]:
+        """The stage that ``lane`` executes now; while ``quiet`` nobody is sent anywhere."""
         events = self.lost(lane, "it asked for work again") if lane in self._held else []
         self._false_starts.pop(lane, None)
         self._strays.pop(lane, None)
-        stage = self._stages.first_ready() if may_grant else None
+        if quiet:
+            return Idle(), events
+        stage = self._stages.first_ready()
         if stage is not None:
             lease = Lease(stage.key, lane, stage.leases + 1)
             return Grant(lease, stage.work), [*events, self._leased(stage, lease)]

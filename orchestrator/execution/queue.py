@@ -137,8 +137,8 @@ class QueueState:
     """What a queue holds; never waits. Not safe for several threads by itself.
 
     Args:
-        quiet_s: grant nothing for this long: a queue that has lost its state gives the lanes time
-            to tell what they execute.
+        quiet_s: answer nothing but Idle for this long: a queue that has lost its state gives the
+            lanes time to tell what they execute, and the driver what is wanted.
     """
 
     def __init__(self, max_attempts: int = DEFAULT_MAX_ATTEMPTS, quiet_s: float = 0.0) -> None:
@@ -156,7 +156,7 @@ class QueueState:
 
     def next(self, lane: str) -> Answer:
         self._asked[lane] += 1
-        answer, events = self._policy.next(lane, self.quiet_s() <= 0)
+        answer, events = self._policy.next(lane, self.quiet_s() > 0)
         self._events += events
         if isinstance(answer, (Idle, Closed)):
             self._progress.pop(lane, None)
@@ -172,12 +172,12 @@ class QueueState:
         return self._asked[lane]
 
     def quiet_s(self) -> float:
-        """Seconds until stages are granted; 0 or less when they are."""
+        """Seconds until lanes get other answers than Idle; 0 or less when they do."""
         return self._quiet_until - time.monotonic()
 
     def can_answer(self) -> bool:
         """Whether ``next`` would answer anything but Idle."""
-        return self._policy.is_over() or (self.quiet_s() <= 0 and self._policy.has_work())
+        return self.quiet_s() <= 0 and (self._policy.is_over() or self._policy.has_work())
 
     def progress(self, lease: Lease, progress: StageProgress) -> bool:
         wanted, events = self._policy.vouch(lease)

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
-from queue_conformance import QueueConformance
+from queue_conformance import QueueConformance, progress
 
-from orchestrator.execution.messages import Closed, Grant, Outcome, StageWork, Status
-from orchestrator.execution.queue import LocalQueue
+from orchestrator.execution import queue as module
+from orchestrator.execution.messages import (
+    Closed,
+    Grant,
+    Idle,
+    Lease,
+    Outcome,
+    StageLeased,
+    StageWork,
+    Status,
+)
+from orchestrator.execution.queue import LocalQueue, QueueState
 
 
 class TestLocalQueue(QueueConformance):
@@ -36,3 +47,85 @@ def test_many_lanes_execute_everything_once():
     for thread in threads:
         thread.join(20)
     assert sorted(done) == sorted(work.key for work in works)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time stands still unless a test moves it."""
+
+    class Clock:
+        now = 1000.0
+
+        def monotonic(self):
+            return self.now
+
+        def time_ns(self):
+            return int(self.now * 1e9)
+
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def test_a_queue_that_lost_its_state_sends_nobody_away_and_gives_nothing_twice(clock):
+    state = QueueState(quiet_s=3.0)
+    state.close()  # the driver was about to; its stages come a moment later
+    assert state.next("idle") == Idle()
+    assert not state.can_answer()
+    busy = Lease("a", "busy", 1)
+    assert state.progress(busy, progress(busy))
+    state.submit("w", [StageWork("a", None), StageWork("b", None)], ())
+    assert state.next("idle") == Idle()
+    clock.now += 3
+    assert state.can_answer()
+    assert state.next("idle").lease.key == "b"
+    assert state.finish(busy, Outcome("a", Status.SEALED))
+
+
+def test_cursors_of_an_earlier_incarnation_are_before_all_events(clock):
+    before = QueueState()
+    before.submit("w", [StageWork(str(n), None) for n in range(50)], ())
+    for n in range(50):
+        before.next(f"l{n}")
+    cursor = before.poll(0).cursor
+    clock.now += 1
+    after = QueueState()
+    after.submit("w", [StageWork("a", None)], ())
+    after.next("l")
+    poll = after.poll(cursor)
+    assert [type(event) for event in poll.events] == [StageLeased]
+    assert after.poll(poll.cursor).events == ()
+
+
+def test_heard_events_are_forgotten():
+    queue = LocalQueue()
+    cursor = 0
+    for n in range(100):
+        queue.submit(f"w{n}", [StageWork(str(n), None)])
+        lease = queue.next("l").lease
+        queue.finish(lease, Outcome(lease.key, Status.SEALED))
+        queue.drop(f"w{n}")
+        cursor = queue.poll(cursor).cursor
+    queue.poll(cursor)
+    assert len(queue._state._events) == 0
+    assert len(list(queue._state._policy._stages)) == 0
+
+
+def test_a_call_of_a_lane_that_died_takes_no_stage():
+    """Its new workers ask, too; one of the two calls is answered by nobody."""
+    queue = LocalQueue(patience_s=5.0)
+    answers = []
+
+    def ask():
+        answers.append(queue.next("l"))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        while queue._state.asked("l") < threads.index(thread) + 1:
+            time.sleep(0.001)
+    queue.submit("w", [StageWork("a", None)])
+    for thread in threads:
+        thread.join(20)
+    grants = [answer for answer in answers if isinstance(answer, Grant)]
+    assert [grant.lease for grant in grants] == [Lease("a", "l", 1)]
