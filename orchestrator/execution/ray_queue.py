@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.execution.messages import (
     Answer,
@@ -138,8 +139,16 @@ class RayQueue:
     ) -> RayQueue:
         """A fresh actor, owned by this driver."""
         actor: Any = ray.remote(_QueueActor)
-        options = {"max_concurrency": _CONCURRENT, "max_restarts": -1, "max_task_retries": -1}
-        return cls(actor.options(num_cpus=0, **options).remote(max_attempts, patience_s))
+        # Beside its driver: no other node can take it away.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        options = {
+            "num_cpus": 0,
+            "max_concurrency": _CONCURRENT,
+            "max_restarts": -1,
+            "max_task_retries": -1,
+            "scheduling_strategy": here,
+        }
+        return cls(actor.options(**options).remote(max_attempts, patience_s))
 
     def __reduce__(self) -> tuple[type[RayQueue], tuple[ActorHandle[Any]]]:
         return RayQueue, (self._actor,)  # what was told before is of no use elsewhere

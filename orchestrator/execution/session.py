@@ -170,6 +170,7 @@ def engine_session(
 
     if not cluster.private:
         prove_shared(store.uri, placement.dataset)
+    store.claims.sweep()
     make = make_runner or _runner_factory(store, placement, cluster.settings.threads or 1)
     queue = RayQueue.start()
     names = [f"lane-{number}" for number in range(cluster.settings.lanes or 1)]
@@ -185,6 +186,7 @@ def inline_session(store: Store, placement: Placement) -> Iterator[Session]:
     """The same without Ray: one lane, a thread of this process."""
     from orchestrator.execution.inline import InlineLane
 
+    store.claims.sweep()
     queue = LocalQueue()
     make = _runner_factory(store, placement, placement.cluster.threads or usable_cpus())
     with _serving(queue, [InlineLane("inline", queue, make)]) as session:

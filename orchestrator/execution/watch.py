@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.tracking.journal import Journal
 
 _POLL_S = 0.5
+_GATHER_S = 0.05  # between two polls, so that many short stages are told together
 
 OnEvent = Callable[[Event], None]
 
@@ -68,10 +69,13 @@ class Watch:
         self._dead: set[str] = set()
         self._incarnation: str | None = None
         self._cursor = 0
+        self._polled_at = -_GATHER_S
 
     def turn(self) -> int:
         """Hear what is new, wait a moment for it; how many stages are open."""
+        time.sleep(max(0.0, self._polled_at + _GATHER_S - time.monotonic()))
         poll = self._queue.poll(self._cursor, _POLL_S)
+        self._polled_at = time.monotonic()
         if self._incarnation not in (None, poll.incarnation):
             self._restarted()
             poll = self._queue.poll(self._cursor)  # of its events none was heard

@@ -127,6 +127,26 @@ def test_ctrl_c_then_a_killed_worker_then_the_end(tree, whole, run, tmp_path, ct
     assert len(told[killed[0]]) == 2
 
 
+def test_a_killed_engine_costs_no_step(tree, whole, run, tmp_path):
+    """The lane goes on with the stage that it executes, the new queue takes that over."""
+    store = Store.open(tmp_path / "store")
+    killed, faults = [], []
+
+    def kill(event):
+        if isinstance(event, LaneFault):
+            faults.append(event)
+        if isinstance(event, StageProgress) and event.epoch >= 2 and not killed:
+            below = descendants(os.getpid())
+            killed.extend(pid for pid, c in below.items() if c.startswith("ray::_QueueActor"))
+            os.kill(killed[0], signal.SIGKILL)
+
+    result = run(tree, store, kill)
+    assert len(killed) == 1 and not faults
+    assert set(result.outcomes) == {node.key for node in tree} and not result.failed
+    assert {len(told) for told in attempts(tree, store).values()} == {1}
+    check_like_uninterrupted(tree, store, whole)
+
+
 def test_a_diverged_stage_leaves_the_lane_alive(micro_dataset, run, tmp_path):
     """Both ranks agree on the step; what does not depend on it is trained by the same group."""
     store = Store.open(tmp_path / "store")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 from collections import Counter
 
 import pytest
-from processes import descendants, wait_until
-from sweep_kills import check_mlflow, check_sweep, drive, overrides, start, table_of
+from sweep_kills import check_mlflow, check_sweep, drive, kill_one, overrides, start, table_of
 
 from orchestrator.store import Store
 
@@ -22,18 +19,6 @@ def table(micro_dataset, tmp_path_factory):
     store = tmp_path_factory.mktemp("whole") / "store"
     assert drive(overrides(micro_dataset.path, store, "tracking=off"))
     return table_of(store)
-
-
-def kill(driver: subprocess.Popen[str], name: str) -> None:
-    """One process of that name below the driver, once there is one."""
-    found: list[int] = []
-
-    def look() -> bool:
-        found.extend(p for p, c in descendants(driver.pid).items() if c.startswith(name))
-        return bool(found) or driver.poll() is not None
-
-    assert wait_until(look, 60, every=0.2) and found, f"no {name} to kill"
-    os.kill(found[0], signal.SIGKILL)
 
 
 def test_workers_engine_and_trials_are_killed_and_the_table_is_the_same(
@@ -49,10 +34,10 @@ def test_workers_engine_and_trials_are_killed_and_the_table_is_the_same(
             seen[word] += 1
             count, name = plan.get(word, (0, ""))
             if seen[word] == count:
-                kill(driver, name)
+                kill_one(driver, name)
                 killed.append(name)
             if word == "TrialScored" and seen[word] == 1:
-                kill(driver, "ray::TrialProcess")
+                kill_one(driver, "ray::TrialProcess")
                 killed.append("ray::TrialProcess")
         assert driver.wait(60) == 0
     finally:

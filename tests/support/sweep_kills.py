@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from processes import descendants, wait_until
+
 from orchestrator.store import Store
 from orchestrator.tracking.events import (
     RunFinished,
@@ -91,6 +93,18 @@ def drive(words: Sequence[str], kill_after_s: float = -1.0) -> bool:
     driver.communicate()
     assert driver.returncode in (0, -signal.SIGKILL), "the driver failed by itself"
     return driver.returncode == 0
+
+
+def kill_one(driver: subprocess.Popen[str], name: str) -> None:
+    """kill -9 of one process of that name below the driver, once there is one."""
+    found: list[int] = []
+
+    def look() -> bool:
+        found.extend(p for p, c in descendants(driver.pid).items() if c.startswith(name))
+        return bool(found) or driver.poll() is not None
+
+    assert wait_until(look, 60, every=0.2) and found, f"no {name} to kill"
+    os.kill(found[0], signal.SIGKILL)
 
 
 def table_of(store: Path) -> dict[float, tuple[float, ...]]:

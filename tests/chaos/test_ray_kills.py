@@ -1,0 +1,55 @@
+"""kill -9 of one of Ray's processes at a random moment of a sweep: nothing changes."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from sweep_kills import check_mlflow, check_sweep, drive, kill_one, overrides, start, table_of
+
+from orchestrator.store import Store
+
+SEEDS = 20
+ON_RAY = ("cluster=local", "cluster.lanes=2", "cluster.threads=1", "search.max_concurrent=2")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    from had_core.data.rooms import RoomsConfig, build
+
+    path = tmp_path_factory.mktemp("data") / "rooms"
+    build(path, RoomsConfig(seed=0, train=40, test=8, height=24, width=32))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(dataset, tmp_path_factory):
+    """The uninterrupted sweep: its table, and how long it takes from the first stage on."""
+    store = tmp_path_factory.mktemp("whole") / "store"
+    driver = start(overrides(dataset, store, *ON_RAY))
+    told = [(line.strip(), time.monotonic()) for line in driver.stdout]
+    assert driver.wait(60) == 0
+    first = next(at for word, at in told if word == "StageLeased")
+    return table_of(store), told[-1][1] - first
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("name", ["RayTrainWorker", "_QueueActor", "TrialProcess"])
+def test_a_sweep_survives(name, seed, whole, dataset, tmp_path):
+    table, seconds = whole
+    words = overrides(dataset, tmp_path / "store", *ON_RAY)
+    driver = start(words)
+    try:
+        for line in driver.stdout:
+            if line.strip() == "StageLeased":
+                break
+        time.sleep(random.Random(f"{name} {seed}").uniform(0.0, 0.8 * seconds))
+        kill_one(driver, f"ray::{name}")
+        driver.communicate(timeout=600)
+    finally:
+        driver.kill()
+    if driver.returncode:  # the sweep was interrupted: the same command again
+        assert drive(words)
+    check_sweep(Store.open(tmp_path / "store"), table)
+    check_mlflow(Store.open(tmp_path / "store"))
