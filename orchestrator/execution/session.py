@@ -189,8 +189,11 @@ def inline_session(store: Store, placement: Placement) -> Iterator[Session]:
     store.claims.sweep()
     queue = LocalQueue()
     make = _runner_factory(store, placement, placement.cluster.threads or usable_cpus())
-    with _serving(queue, [InlineLane("inline", queue, make)]) as session:
-        yield session
+    try:
+        with _serving(queue, [InlineLane("inline", queue, make)]) as session:
+            yield session
+    finally:
+        queue.cancel()  # after an exception the lane ends with its epoch
 
 
 @contextlib.contextmanager

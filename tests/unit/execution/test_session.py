@@ -18,8 +18,9 @@ from orchestrator.execution.messages import (
     StageWork,
     Status,
 )
+from orchestrator.execution.placement import Placement
 from orchestrator.execution.queue import LocalQueue
-from orchestrator.execution.session import Session
+from orchestrator.execution.session import Session, inline_session
 from orchestrator.execution.watch import LanesFailed
 from orchestrator.store import Store
 from orchestrator.tracking.events import StageFailed
@@ -202,6 +203,15 @@ def test_farewell_ends_what_is_open():
     session = session_of(queue, lane)
     session.farewell()
     assert not lane.alive
+
+
+def test_after_an_exception_an_inline_lane_is_told_to_end(tmp_path, micro_dataset):
+    place = Placement(micro_dataset.path, inline=True)
+    with pytest.raises(ZeroDivisionError), inline_session(Store.open(tmp_path), place) as session:
+        (lane,) = session._lanes
+        raise ZeroDivisionError
+    lane.join(30)
+    assert not lane.alive and lane.error is None
 
 
 def test_failures_are_journalled_with_their_place(tmp_path):
