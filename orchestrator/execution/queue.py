@@ -68,11 +68,20 @@ class Wait:
     unknown: frozenset[str] = frozenset()
 
 
+Done = tuple[Lease, Outcome]
+"""A lane's report of one stage."""
+
+
 class LaneSide(Protocol):
     """What a lane may ask. A lane never waits for ``progress``."""
 
-    def next(self, lane: str) -> Answer:
-        """Work, Closed, or Idle after at most a minute."""
+    def next(self, lane: str, done: Done | None = None) -> Answer:
+        """Work, Closed, or Idle after at most a minute.
+
+        Args:
+            done: what ``finish`` would tell first, in the same call: for stages so short that a
+                call counts.
+        """
         ...
 
     def progress(self, lease: Lease, progress: StageProgress) -> bool:
@@ -154,7 +163,9 @@ class QueueState:
 
     # Lanes --------------------------------------------------------------------------------------
 
-    def next(self, lane: str) -> Answer:
+    def next(self, lane: str, done: Done | None = None) -> Answer:
+        if done is not None:
+            self.finish(*done)
         self._asked[lane] += 1
         answer, events = self._policy.next(lane, self.quiet_s() > 0)
         self._events += events
@@ -253,10 +264,11 @@ class LocalQueue:
         self._patience_s = patience_s
         self._changed = threading.Condition()
 
-    def next(self, lane: str) -> Answer:
+    def next(self, lane: str, done: Done | None = None) -> Answer:
         with self._change() as state:
-            answer = state.next(lane)
+            answer = state.next(lane, done)
             if isinstance(answer, Idle):
+                self._changed.notify_all()
                 asked = state.asked(lane)
                 self._changed.wait_for(state.can_answer, self._patience_s)
                 answer = state.next_after(lane, asked)

@@ -28,7 +28,7 @@ from orchestrator.execution.messages import (
     to_json,
 )
 from orchestrator.execution.policy import DEFAULT_MAX_ATTEMPTS
-from orchestrator.execution.queue import PATIENCE_S, Poll, QueueState, Wait
+from orchestrator.execution.queue import PATIENCE_S, Done, Poll, QueueState, Wait
 
 _CONCURRENT = 10_000  # every waiting lane and waiter is one call; they cost next to nothing
 _QUIET_S = 3.0  # lanes report a few times a second, if their steps are short
@@ -43,9 +43,11 @@ class _QueueActor:
         self._patience_s = patience_s
         self._changed = asyncio.Condition()
 
-    async def next(self, lane: str) -> str:
-        answer = self._state.next(lane)
+    async def next(self, lane: str, done: list[str]) -> str:
+        told = (from_json(done[0]), from_json(done[1])) if done else None
+        answer = self._state.next(lane, told)
         if isinstance(answer, Idle):
+            await self._tell()
             asked, quiet_s = self._state.asked(lane), self._state.quiet_s()
             # Nobody wakes those who wait for the end of the quiet time.
             patience_s = min(self._patience_s, quiet_s) if quiet_s > 0 else self._patience_s
@@ -153,8 +155,9 @@ class RayQueue:
     def __reduce__(self) -> tuple[type[RayQueue], tuple[ActorHandle[Any]]]:
         return RayQueue, (self._actor,)  # what was told before is of no use elsewhere
 
-    def next(self, lane: str) -> Answer:
-        answer: Answer = from_json(_get(self._actor.next.remote(lane)))
+    def next(self, lane: str, done: Done | None = None) -> Answer:
+        told = [to_json(part) for part in done] if done else []
+        answer: Answer = from_json(_get(self._actor.next.remote(lane, told)))
         return answer
 
     def progress(self, lease: Lease, progress: StageProgress) -> bool:

@@ -18,8 +18,10 @@ from orchestrator.execution.messages import (
     from_json,
     to_json,
 )
-from orchestrator.execution.queue import LaneSide
+from orchestrator.execution.queue import Done, LaneSide
 from orchestrator.execution.sharing import share_bytes
+
+_SHORT_S = 0.5
 
 Tell = Callable[[StageProgress], bool]
 """Report progress; False says that nobody wants the stage any more."""
@@ -54,25 +56,29 @@ def serve(
         queue: on rank 0 only; the other ranks hear rank 0's answers.
         after_stage: called on every rank with the same arguments, the seconds being rank 0's.
     """
-    done = 0
+    count = 0
+    done: Done | None = None  # of a short stage, told with the next question
     while True:
-        answer = _ask(lane, queue, parallel)
+        answer, done = _ask(lane, queue, parallel, done), None
         if isinstance(answer, Closed):
-            return done
+            return count
         if not isinstance(answer, Grant):
             continue
         started = time.perf_counter()
         outcome = runner.run(answer.lease, answer.work, _teller(queue, answer.lease))
-        if queue is not None:
+        seconds = time.perf_counter() - started
+        if seconds < _SHORT_S:
+            done = answer.lease, outcome
+        elif queue is not None:
             queue.finish(answer.lease, outcome)
-        done += 1
+        count += 1
         if after_stage is not None:
-            mine = f"{time.perf_counter() - started:.3f}".encode()
+            mine = f"{seconds:.3f}".encode()
             after_stage(outcome, float(share_bytes(parallel, mine) or b"0"))
 
 
-def _ask(lane: str, queue: LaneSide | None, parallel: Parallel) -> Answer:
-    raw = to_json(queue.next(lane)).encode() if queue is not None else None
+def _ask(lane: str, queue: LaneSide | None, parallel: Parallel, done: Done | None) -> Answer:
+    raw = to_json(queue.next(lane, done)).encode() if queue is not None else None
     answer: Answer = from_json(share_bytes(parallel, raw) or b"{}")
     return answer
 

@@ -70,6 +70,25 @@ class QueueConformance:
         assert [type(event) for event in poll.events] == [StageLeased, Outcome] * 2
         assert queue.poll(poll.cursor).events == ()
 
+    def test_a_report_may_come_with_the_next_question(self, queue):
+        queue.submit("w", [*self.works, StageWork("c", "b")])
+        first = queue.next("l").lease
+        second = queue.next("l", (first, Outcome("a", Status.SEALED, trained=True))).lease
+        assert second == Lease("b", "l", 1)
+        assert queue.wait(["a"]).ended["a"].trained
+        queue.next("l", (first, Outcome("a", Status.SEALED)))  # stale; and b was lost with it
+        assert LaneFault("l", "b", "it asked for work again") in queue.poll(0).events
+
+    def test_a_report_is_heard_while_its_lane_waits(self, queue):
+        queue.submit("w", self.works[:1])
+        lease = queue.next("l").lease
+        heard = []
+        thread = threading.Thread(target=lambda: heard.append(queue.wait(["a"], 60)))
+        thread.start()
+        assert queue.next("l", (lease, Outcome("a", Status.SEALED))) == Idle()
+        thread.join(30)
+        assert set(heard[0].ended) == {"a"}
+
     def test_idle_comes_after_the_patience_and_not_before(self, queue):
         started = time.monotonic()
         assert queue.next("l") == Idle()
