@@ -48,16 +48,17 @@ def logs(
     """Show what a job has written."""
     from orchestrator.cli.kinds import display_of
     from orchestrator.cli.remote import Terminal
-    from orchestrator.jobs.following import Replay
+    from orchestrator.jobs.following import LogClock, Replay
     from orchestrator.jobs.submitting import find
 
     _, api = open_cluster(address, token_path)
     known = find(api, job)
     if follow:
         raise typer.Exit(follow_here(api, known, as_json=False, on_stdout=True).status)
-    with display_of(known.kind, console(), silent=False) as display:
+    clock = LogClock()
+    with display_of(known.kind, console(), False, clock) as display:
         terminal = Terminal(display, console(), as_json=False)
-        replay = Replay(display, terminal)
+        replay = Replay(display, terminal, clock)
         replay.feed(api.read_log(known.id))
         replay.close()
     terminal.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -62,11 +62,11 @@ class Kind(ABC):
     @abstractmethod
     def exit_code(self, result: Any) -> int: ...
 
-    def display(self, console: Console, *, silent: bool) -> Any:
+    def display(self, console: Console, silent: bool, clock: Callable[[], float]) -> Any:
         """Where a job of this kind shows, as the command itself would."""
         from orchestrator.display.live import make_display
 
-        return make_display(console, silent=silent)
+        return make_display(console, silent=silent, clock=clock)
 
 
 class _Composed(Kind):
@@ -167,10 +167,10 @@ class _Sweep(_Composed):
     def exit_code(self, result: Any) -> int:
         return 0 if result.best else 1
 
-    def display(self, console: Console, *, silent: bool) -> Any:
+    def display(self, console: Console, silent: bool, clock: Callable[[], float]) -> Any:
         from orchestrator.display.sweep_live import make_sweep_display
 
-        return make_sweep_display(console, silent=silent)
+        return make_sweep_display(console, silent=silent, clock=clock)
 
 
 class _Rerun(Kind):
@@ -221,9 +221,9 @@ def kind_of(name: str) -> Kind:
     return KINDS[name]
 
 
-def display_of(kind: str, console: Console, *, silent: bool) -> Any:
+def display_of(kind: str, console: Console, silent: bool, clock: Callable[[], float]) -> Any:
     """Where a job shows; one that ``had submit`` did not make shows as a run."""
-    return KINDS.get(kind, KINDS["run"]).display(console, silent=silent)
+    return KINDS.get(kind, KINDS["run"]).display(console, silent, clock)
 
 
 def placed(config: RunConfig) -> RunConfig:

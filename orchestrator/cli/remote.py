@@ -97,12 +97,13 @@ def follow_here(api: JobsApi, job: Job, *, as_json: bool, on_stdout: bool = Fals
     """
     from orchestrator.cli.failures import Interrupted
     from orchestrator.cli.kinds import display_of
-    from orchestrator.jobs.following import Replay, follow
+    from orchestrator.jobs.following import LogClock, Replay, follow
 
+    clock = LogClock()
     try:
-        with display_of(job.kind, console(stderr=not on_stdout), silent=as_json) as display:
+        with display_of(job.kind, console(stderr=not on_stdout), as_json, clock) as display:
             terminal = Terminal(display, console(), as_json=as_json)
-            ended = follow(api, job, Replay(display, terminal))
+            ended = follow(api, job, Replay(display, terminal, clock))
     except KeyboardInterrupt:
         raise Interrupted(
             f"not followed any more; the job goes on: had logs {job.id} --follow shows it, had "

@@ -140,11 +140,11 @@ class LiveDisplay(LineDisplay):
         return live_view(state, self._clock())
 
 
-def make_display(console: Console, *, silent: bool) -> Display:
+def make_display(console: Console, *, silent: bool, clock: Clock = time.monotonic) -> Display:
     """The display that fits where the output goes."""
     if silent:
         return SilentDisplay(console)
-    return LiveDisplay(console) if console.is_terminal else LineDisplay(console)
+    return LiveDisplay(console, clock) if console.is_terminal else LineDisplay(console, clock)
 
 
 def live_view(state: RunProgress, now: float) -> RenderableType:

@@ -170,11 +170,14 @@ class LiveSweepDisplay(LineSweepDisplay):
         return Text() if state is None else sweep_view(state, self._clock())
 
 
-def make_sweep_display(console: Console, *, silent: bool) -> SweepDisplay:
+def make_sweep_display(
+    console: Console, *, silent: bool, clock: Clock = time.monotonic
+) -> SweepDisplay:
     """The display that fits where the output goes."""
     if silent:
         return SilentSweepDisplay(console)
-    return LiveSweepDisplay(console) if console.is_terminal else LineSweepDisplay(console)
+    make = LiveSweepDisplay if console.is_terminal else LineSweepDisplay
+    return make(console, clock)
 
 
 def sweep_view(state: SweepProgress, now: float) -> RenderableType:

@@ -35,6 +35,9 @@ def private_environment(scratch: Path) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_TMPDIR": str(scratch / "r"),
+        # Workers talk to each other where Ray does, whatever the machine's name leads to.
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NCCL_SOCKET_IFNAME": "lo",
         **QUIET_RAY,
         **PRIVATE_RAY,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(filter(None, path))),

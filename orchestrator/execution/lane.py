@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray.train
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.config import (
     CheckpointConfig,
@@ -34,6 +34,7 @@ from orchestrator.execution.cluster import Cluster
 from orchestrator.execution.lane_thread import LaneThread
 from orchestrator.execution.messages import Outcome
 from orchestrator.execution.ray_queue import RayQueue
+from orchestrator.execution.rendezvous import LaneTorchConfig
 from orchestrator.execution.runner import RunnerFactory
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class RayLane(LaneThread):
         arguments = _LaneArguments(self.name, self._queue, self._make_runner, threads)
         return TorchTrainer(
             functools.partial(_work, arguments),
-            torch_config=TorchConfig(
+            torch_config=LaneTorchConfig(
                 # Weights and messages are broadcast from the CPU, gradients reduced on the device.
                 backend="cpu:gloo,cuda:nccl" if settings.gpu else "gloo",
                 timeout_s=_COLLECTIVE_TIMEOUT_S,

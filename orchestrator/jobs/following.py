@@ -33,11 +33,30 @@ class Output(Protocol):
         ...
 
 
+class LogClock:
+    """The time at which the log was written: what is played back took as long as it took.
+
+    It goes on by itself while nothing comes, so that a display that is followed live lives.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._at, self._heard = 0.0, clock()
+
+    def __call__(self) -> float:
+        return self._at + self._clock() - self._heard
+
+    def hear(self, at: float) -> None:
+        """This was written then."""
+        self._at, self._heard = at, self._clock()
+
+
 class Replay:
     """Turns lines of a log into calls on a display and output, in order."""
 
-    def __init__(self, display: Any, output: Output) -> None:
+    def __init__(self, display: Any, output: Output, clock: LogClock | None = None) -> None:
         self._display, self._output = display, output
+        self._clock = clock or LogClock()
         self._rest = ""
         self._ended = False
 
@@ -56,6 +75,7 @@ class Replay:
     def _line(self, line: str) -> None:
         message = decode_line(line.rstrip("\r"))
         if isinstance(message, Call):
+            self._clock.hear(message.at)
             play(message, self._display)
         elif isinstance(message, Result):
             self._ended = True

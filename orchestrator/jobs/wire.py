@@ -3,7 +3,7 @@
 What a command tells its display inside the job is written as one line of JSON a call, and played
 back into a display where someone follows::
 
-    @had {"call": "begin", "args": ["rooms-1f3a"], "kwargs": {"to_train": 4, "cached": 0}}
+    @had {"call": "begin", "at": 1767225600.0, "args": ["rooms-1f3a"], "kwargs": {...}}
     @had {"call": "event", "args": [{"$type": "orchestrator.execution.messages:Outcome", ...}]}
     @had {"result": {...}}          the command's JSON document; the text after it is its tables
 
@@ -35,11 +35,12 @@ _PROGRESS_EVERY_S = 2.0
 
 @dataclass(frozen=True)
 class Call:
-    """A method of a display and what it was called with."""
+    """A method of a display, what it was called with, and when (seconds since the epoch)."""
 
     method: str
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def encode(message: Message) -> str:
     else:
         body = {
             "call": message.method,
+            "at": round(message.at, 1),
             "args": [_plain(value) for value in message.args],
             "kwargs": {name: _plain(value) for name, value in message.kwargs.items()},
         }
@@ -81,7 +83,8 @@ def decode_line(line: str) -> Message | str | None:
         if method.startswith("_"):
             return None
         kwargs = {str(name): _value(raw) for name, raw in body.get("kwargs", {}).items()}
-        return Call(method, tuple(_value(raw) for raw in body.get("args", [])), kwargs)
+        args = tuple(_value(raw) for raw in body.get("args", []))
+        return Call(method, args, kwargs, float(body.get("at", 0.0)))
     except (HadError, ImportError, AttributeError, KeyError, TypeError, ValueError):
         return None
 
@@ -143,13 +146,14 @@ class WireDisplay:
     def _call(self, method: str, *args: Any, **kwargs: Any) -> None:
         try:
             line = encode(Call(method, args, kwargs))
+            timed = encode(Call(method, args, kwargs, time.time()))
         except TypeError:  # worth no failure: a picture of the run is lost
             return
         with self._lock:
             if self._last.get(method) == line:
                 return
             self._last[method] = line
-        self._write(line)
+        self._write(timed)
 
     def _write(self, line: str) -> None:
         with self._lock:

@@ -69,24 +69,3 @@ def local_cluster(folder: Path, nodes: int) -> Iterator[tuple[Had, LocalCluster]
     assert of_cluster(cluster.id) == set()
     assert not had.state.exists()
     assert not Path(cluster.scratch).exists()
-
-
-def listening(processes: set[int]) -> dict[str, int]:
-    """Local address (hexadecimal, as the kernel writes it) of every socket of these processes that
-    listens, over IPv4 and IPv6, and the process."""
-    owners: dict[str, int] = {}
-    for pid in processes:
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                target = os.readlink(link)
-            except OSError:
-                continue
-            if target.startswith("socket:["):
-                owners[target[8:-1]] = pid
-    found = {}
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in owners:  # LISTEN
-                found[fields[1]] = owners[fields[9]]
-    return found

@@ -19,7 +19,7 @@ from orchestrator.config import RunConfig, TrackingConfig
 from orchestrator.jobs.job import JobSpec, JobState
 from orchestrator.jobs.local.state import LocalCluster
 from orchestrator.jobs.target import Target
-from orchestrator.jobs.wire import Call, Result, encode
+from orchestrator.jobs.wire import Call, Result, decode_line, encode
 
 LOG = "\n".join(
     [
@@ -267,6 +267,24 @@ def test_logs_are_shown_as_the_command_would(api):
     assert (done.exit_code, "the table" in done.stdout) == (3, True)
 
 
+def test_a_played_back_run_took_as_long_as_it_took(api):
+    from orchestrator.execution.messages import StageProgress
+
+    def progress(epoch: int, at: float) -> str:
+        terms = {"new/depth": 0.5} if epoch > 1 else {}
+        event = StageProgress(
+            *("a" * 64, "lane-0", 1, 1, ("depth",), "had", ("depth",), epoch, 5, 1, 5, terms)
+        )
+        return encode(Call("event", (event,), at=at))
+
+    begin = encode(Call("begin", ("try",), {"to_train": 1, "cached": 0}, at=1000.0))
+    api.log = "\n".join([begin, progress(1, 1000.0), progress(2, 1100.0), ""])
+    api.add("run-try-1", JobSpec("run", "try", "/s", {}))
+    (line,) = [text for text in call("logs", "try").stdout.splitlines() if "epoch 1/5" in text]
+    # 5 of 25 steps took 100 s, the first one was done before; an hour or nothing would be wrong.
+    assert "about 6:2" in line or "about 6:1" in line, line
+
+
 def test_stop_waits_until_the_job_has_ended(api):
     api.add("run-try-1", JobSpec("run", "try", "/s", {}))
     done = call("stop", "try", "--json")
@@ -321,7 +339,7 @@ def test_every_kind_has_a_display_that_is_silent_or_writes_lines(kind):
     from rich.console import Console
 
     for silent in (True, False):
-        with display_of(kind, Console(file=io.StringIO()), silent=silent) as display:
+        with display_of(kind, Console(file=io.StringIO()), silent, lambda: 0.0) as display:
             display.note("x")
     assert kind_of(kind).name == kind
 
@@ -408,7 +426,7 @@ def test_the_entry_runs_what_it_was_told_and_writes_its_result(job):
     assert argv == ["had", "submit", "run", "tasks=[semantic,depth]", "name=try"]
     assert user == spec.user
     first, second, *tables = out.splitlines()
-    assert first == encode(Call("begin", ("try",), {"to_train": 0, "cached": 0}))
+    assert decode_line(first) == Call("begin", ("try",), {"to_train": 0, "cached": 0})
     assert second.startswith('@had {"result": ')
     assert any(line.startswith("run ") for line in tables)
 

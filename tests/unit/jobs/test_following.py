@@ -7,7 +7,7 @@ from fake_jobs import FakeJobs
 
 from orchestrator.execution.messages import Outcome, Status
 from orchestrator.jobs.client import ConnectionLost
-from orchestrator.jobs.following import Replay, follow
+from orchestrator.jobs.following import LogClock, Replay, follow
 from orchestrator.jobs.job import JobState
 from orchestrator.jobs.wire import Call, Result, encode
 
@@ -125,3 +125,13 @@ def test_a_log_that_ends_before_its_job_is_opened_again(screen):
     followed(api, screen)
     check(screen)
     assert api.opened == 2
+
+
+def test_the_clock_of_a_log_goes_on_by_itself():
+    now = [50.0]
+    clock = LogClock(lambda: now[0])
+    clock.hear(1000.0)
+    now[0] = 53.0
+    assert clock() == 1003.0
+    clock.hear(1100.0)
+    assert clock() == 1100.0
