@@ -7,7 +7,8 @@ import contextlib
 import logging
 import os
 import platform
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +17,11 @@ from orchestrator.jobs.job import Job, JobSpec
 from orchestrator.jobs.shipping import ENTRYPOINT, JOB_ENVIRONMENT
 from orchestrator.jobs.target import Target
 
-_TIMEOUT_S = 30.0
-_FIRST_TIMEOUT_S = 10.0
+_TIMEOUT_S = 60.0
+_FIRST_TIMEOUT_S = 20.0
+# On a busy machine what starts jobs comes up long after the dashboard that passes them on.
+_AGENT_S = 180.0
+_NO_AGENT = ("No available agent", "Cannot connect to host", "TimeoutError")
 _REDIRECTING = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
 
 
@@ -27,6 +31,10 @@ class IdTaken(HadError):
 
 class ConnectionLost(HadError):
     """The cluster does not answer any more; its jobs may well go on."""
+
+
+class NoAgent(HadError):
+    """The cluster's dashboard is up, but not what executes jobs on its head."""
 
 
 class JobsApi(Protocol):
@@ -91,22 +99,18 @@ class _RayJobs:
             return _job(self._client.get_job_info(job_id))
 
     def submit(self, job_id: str, spec: JobSpec, package: Path) -> None:
-        try:
-            with self._answered():
-                self._client.submit_job(
-                    entrypoint=ENTRYPOINT,
-                    submission_id=job_id,
-                    metadata=spec.metadata,
-                    runtime_env={"working_dir": str(package), "env_vars": dict(JOB_ENVIRONMENT)},
-                )
-        except HadError as error:
-            if "already exists" in str(error):
-                raise IdTaken(f"job {job_id} exists already") from None
-            raise
+        def ask() -> None:
+            self._client.submit_job(
+                entrypoint=ENTRYPOINT,
+                submission_id=job_id,
+                metadata=spec.metadata,
+                runtime_env={"working_dir": str(package), "env_vars": dict(JOB_ENVIRONMENT)},
+            )
+
+        self._once_there_is_an_agent(ask)
 
     def stop(self, job_id: str) -> None:
-        with self._answered(about=job_id):
-            self._client.stop_job(job_id)
+        self._once_there_is_an_agent(lambda: self._client.stop_job(job_id), about=job_id)
 
     def read_log(self, job_id: str) -> str:
         with self._answered(about=job_id):
@@ -135,6 +139,18 @@ class _RayJobs:
             return None
         heads = [node for node in nodes if node.get("raylet", {}).get("isHeadNode")]
         return str(heads[0]["ip"]) if heads else None
+
+    def _once_there_is_an_agent(self, ask: Callable[[], Any], about: str = "") -> None:
+        deadline = time.monotonic() + _AGENT_S
+        while True:
+            try:
+                with self._answered(about):
+                    ask()
+                return
+            except NoAgent:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(1.0)
 
     def _check_versions(self) -> None:
         import ray
@@ -177,6 +193,13 @@ class _RayJobs:
                 raise BadInput(f"job {about} is not known there: had jobs lists them") from None
             if text.startswith("WebSocket"):
                 raise self._lost(error) from None
+            if any(words in text for words in _NO_AGENT):
+                raise NoAgent(
+                    f"the cluster at {self._target.url} has no job agent on its head that answers "
+                    f"({_brief(error)})"
+                ) from None
+            if "already exists" in text:
+                raise IdTaken("the submission id exists already") from None
             raise HadError(f"the cluster at {self._target.url} answered: {_brief(error)}") from None
         except Exception as error:
             if type(error).__module__.partition(".")[0] == "aiohttp":
@@ -271,4 +294,6 @@ def _job(details: Any) -> Job:
 
 def _brief(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return lines[-1 if "Traceback" in lines[0] else 0][:200]

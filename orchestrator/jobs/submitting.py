@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from had_core.errors import BadInput, HadError
-from orchestrator.jobs.client import IdTaken, JobsApi
+from orchestrator.jobs.client import ConnectionLost, IdTaken, JobsApi
 from orchestrator.jobs.job import Job, JobSpec
 from orchestrator.jobs.shipping import write_package
 
 _RACES = 20
+_LOST = 2
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ def submit(api: JobsApi, spec: JobSpec) -> Submitted:
     Raises:
         BadInput: a living job writes the same run with other settings.
     """
+    lost = 0
     for _ in range(_RACES):
         known = api.list()
         same = [job for job in known if job.identity == spec.identity]
@@ -49,6 +51,11 @@ def submit(api: JobsApi, spec: JobSpec) -> Submitted:
             try:
                 api.submit(job_id, spec, package)
             except IdTaken:  # by someone who submits the same now, or by one that was deleted
+                continue
+            except ConnectionLost:  # on a busy cluster the answer alone may be lost: look again
+                lost += 1
+                if lost > _LOST:
+                    raise
                 continue
         return Submitted(api.get(job_id), attached=False, before=len(same))
     raise HadError(f"no free submission id for {spec.stem}: every one is taken")

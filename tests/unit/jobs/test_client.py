@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from had_core.errors import BadInput, HadError
-from orchestrator.jobs.client import ConnectionLost, IdTaken, connect
+from orchestrator.jobs.client import ConnectionLost, IdTaken, NoAgent, connect
 from orchestrator.jobs.job import JobSpec, JobState
 from orchestrator.jobs.shipping import write_package
 from orchestrator.jobs.target import Target
@@ -30,6 +30,7 @@ class Dashboard:
 
     url: str = ""
     answers: dict[str, Any] = field(default_factory=dict)
+    no_agent: list[str] = field(default_factory=list)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)
     heard: list[str] = field(default_factory=list)
@@ -42,6 +43,8 @@ class Dashboard:
             if method == "PUT":
                 self.packages.add(path)
             return (200 if path in self.packages else 404), {}
+        if method == "POST" and self.no_agent:
+            return 500, self.no_agent.pop()
         if path == "/api/jobs/" and method == "POST":
             job = json.loads(body)
             if job["submission_id"] in self.jobs:
@@ -135,6 +138,28 @@ def test_a_job_is_submitted_listed_read_and_stopped(dashboard, target, tmp_path)
     with pytest.raises(IdTaken):
         api.submit("run-try-1", SPEC, package)
     assert len([line for line in dashboard.heard if line.startswith("PUT")]) == 1
+
+
+def test_a_cluster_that_is_still_coming_up_is_waited_for(dashboard, target, tmp_path, monkeypatch):
+    """The dashboard answers before the agent that executes jobs does."""
+    monkeypatch.setattr("orchestrator.jobs.client.time.sleep", lambda seconds: None)
+    api = connect(target)
+    package = tmp_path / "job.zip"
+    write_package(package, SPEC)
+    excuses = [
+        "No available agent to submit job, please try again later.",
+        "Traceback ...\naiohttp.ClientConnectorError: Cannot connect to host 127.0.0.1:52365",
+    ]
+    dashboard.no_agent = list(excuses)
+    api.submit("run-try-1", SPEC, package)
+    assert list(dashboard.jobs) == ["run-try-1"]
+    dashboard.no_agent = ["Traceback ...\nasyncio.exceptions.TimeoutError"]
+    api.stop("run-try-1")
+    assert dashboard.jobs["run-try-1"]["status"] == "STOPPED"
+    monkeypatch.setattr("orchestrator.jobs.client._AGENT_S", -1.0)
+    dashboard.no_agent = list(excuses)
+    with pytest.raises(NoAgent, match="has no job agent on its head that answers"):
+        api.submit("run-try-2", SPEC, package)
 
 
 def test_the_token_is_in_no_body_and_no_path(dashboard, target, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from fake_jobs import FakeJobs
 
 from had_core.errors import BadInput
-from orchestrator.jobs.client import IdTaken
+from orchestrator.jobs.client import ConnectionLost, IdTaken
 from orchestrator.jobs.job import JobSpec, JobState
 from orchestrator.jobs.submitting import find, submit
 
@@ -67,6 +67,30 @@ def test_two_that_submit_at_once_share_one_job():
     submitted = submit(api, SPEC)
     assert submitted.attached
     assert list(api.jobs) == [submitted.job.id]
+
+
+def test_a_lost_answer_starts_no_second_job():
+    class Busy(FakeJobs):
+        def submit(self, job_id, spec, package):
+            super().submit(job_id, spec, package)
+            raise ConnectionLost("timed out")
+
+    api = Busy()
+    submitted = submit(api, SPEC)
+    assert submitted.attached
+    assert api.asked == [f"submit {submitted.job.id}"]
+
+
+def test_a_cluster_that_takes_nothing_is_given_up():
+    class Deaf(FakeJobs):
+        def submit(self, job_id, spec, package):
+            self.asked.append("submit")
+            raise ConnectionLost("timed out")
+
+    api = Deaf()
+    with pytest.raises(ConnectionLost):
+        submit(api, SPEC)
+    assert len(api.asked) == 3
 
 
 def test_an_id_of_a_deleted_job_is_not_taken_again():
