@@ -5,22 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from local_cluster import local_cluster
 from sweep_kills import NAME, check_mlflow, check_sweep, drive, overrides, table_of
 
 from orchestrator.store import Store
-
-
-@pytest.fixture(scope="module")
-def micro_dataset(tmp_path_factory):
-    """24 + 4 rooms of 32x48 pixels."""
-    from had_core.data import ShardDataset
-    from had_core.data.rooms import RoomsConfig, build
-
-    path = tmp_path_factory.mktemp("data") / "rooms"
-    build(path, RoomsConfig(seed=0, train=24, test=4, height=32, width=48))
-    return ShardDataset.open(path)
 
 
 def test_submitted_equals_local(micro_dataset, tmp_path):
