@@ -52,7 +52,9 @@ def test_a_run_submitted_stopped_and_continued_equals_the_run_made_here(
     had, cluster = up
     store = tmp_path / "store"
     submitted = words(micro_dataset, store, "try", "cluster.lanes=2")
-    job = json.loads(had("submit", "run", *submitted, "--detach", "--json").stdout)["job"]["id"]
+    done = had("submit", "run", *submitted, "--detach", "--json")
+    assert done.returncode == 0, done.stderr
+    job = json.loads(done.stdout)["job"]["id"]
     again = json.loads(had("submit", "run", *submitted, "--detach", "--json").stdout)
     assert (again["attached"], again["job"]["id"]) == (True, job)
     other = had("submit", "run", *submitted, "train.lr=0.5", "--detach")
@@ -123,7 +125,7 @@ def check_no_secret(token_path: Path, store: Path, had: Had) -> None:
 
 def check_listens_inside(cluster: LocalCluster) -> None:
     """Also while lanes train, nothing of the cluster can be reached from another machine."""
-    processes = of_cluster(cluster.id)
+    processes = {process.pid for process in of_cluster(cluster.id)}
     commands = {command_of(pid).partition("(")[0] for pid in processes}
     assert any("RayTrainWorker" in command for command in commands)
     addresses = listening(processes)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from orchestrator.jobs.local.state import LocalCluster, read_state
 
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 480
+_AGENTS_PORT = 52365  # where the job agent of every head node listens, unless it is told otherwise
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,24 @@ class Had:
 
 @contextmanager
 def local_cluster(folder: Path, nodes: int) -> Iterator[tuple[Had, LocalCluster]]:
-    """Up, and down again with nothing left of it."""
+    """Up beside another Ray cluster of this machine, and down again with nothing left of it."""
     had = Had(folder)
-    done = had("cluster", "up", "--local", str(nodes), "--port", "0")
+    with socket.socket() as others:
+        with suppress(OSError):  # taken by a real one
+            others.bind(("127.0.0.1", _AGENTS_PORT))
+            others.listen()
+        done = had("cluster", "up", "--local", str(nodes), "--port", "0")
     assert done.returncode == 0, done.stderr
     cluster = read_state(had.state)
     assert cluster is not None
     try:
         yield had, cluster
     finally:
+        processes = of_cluster(cluster.id)
         done = had("cluster", "down")
     assert done.returncode == 0, done.stderr
+    assert len(processes) > 10
+    assert not [process for process in processes if process.lives()]
     assert of_cluster(cluster.id) == set()
     assert not had.state.exists()
     assert not Path(cluster.scratch).exists()

@@ -16,7 +16,7 @@ from pathlib import Path
 from had_core.errors import BadInput, HadError
 from orchestrator.execution.cluster import usable_cpus
 from orchestrator.execution.environment import code_folders
-from orchestrator.jobs.local.processes import MARK, end_all, wait_until_gone
+from orchestrator.jobs.local.processes import MARK, end_all, of_cluster
 from orchestrator.jobs.local.state import (
     LOG_FILE,
     LocalCluster,
@@ -71,9 +71,10 @@ def down(folder: Path) -> LocalCluster | None:
         if is_kept(folder):
             raise HadError("a local cluster is just starting: try again in a moment")
         return None
+    processes = of_cluster(cluster.id)
     if is_kept(folder):
         _end_keeper(folder, cluster)
-    end_all(cluster.id)
+    end_all(processes | of_cluster(cluster.id))
     scratch = Path(cluster.scratch)
     if scratch.name.startswith("had-ray-"):
         shutil.rmtree(scratch, ignore_errors=True)
@@ -103,10 +104,11 @@ def _start(folder: Path, nodes: int, cpus: int, port: int) -> LocalCluster:
     try:
         return _await(folder, keeper, identity)
     except BaseException:
+        processes = of_cluster(identity)
         keeper.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             keeper.wait(_STOP_S)
-        end_all(identity)
+        end_all(processes | of_cluster(identity))
         if not is_kept(folder):  # by another command that was faster
             forget(folder)
         raise
@@ -138,7 +140,6 @@ def _end_keeper(folder: Path, cluster: LocalCluster) -> None:
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             if not is_kept(folder):
-                wait_until_gone(cluster.id, 5.0)
                 return
             time.sleep(0.1)
     raise HadError(f"the local cluster's keeper (process {cluster.pid}) does not end")

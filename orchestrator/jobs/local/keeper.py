@@ -87,6 +87,9 @@ def _nodes(scratch: Path, nodes: int, cpus: int, port: int) -> Iterator[Any]:
             include_dashboard=True,
             dashboard_host=_LOOPBACK,
             dashboard_port=port,
+            # Any free one: Ray's own choice is the same for every cluster on a machine, and the
+            # second one there would take no jobs.
+            dashboard_agent_listen_port=0,
             _system_config=_HEAD_SETTINGS,
         )
         # Where the job supervisor looks, so that it does not pick another cluster of this machine.
