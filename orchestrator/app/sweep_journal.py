@@ -72,7 +72,9 @@ class SweepJournal:
         assert config.search is not None
         told = {
             event.trial
-            for event in JournalReader.open(self._store.uri, config.name).events()
+            for event in JournalReader.open(self._store.uri, config.name).events(
+                events.TrialFinished
+            )
             if isinstance(event, events.TrialFinished)
         }
         self.journal.append(

@@ -143,7 +143,7 @@ _PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <title>{title}</title>
 <style>
-body {{ font-family: system-ui, sans-serif; margin: 1.5rem auto; max-width: 70rem; }}
+body {{ font-family: system-ui, sans-serif; margin: 1rem auto; padding: 0 1rem; max-width: 70rem; }}
 h2 {{ margin-bottom: 0; }}
 p {{ color: #555; margin-top: 0.25rem; }}
 </style>

@@ -126,8 +126,7 @@ def _mark_dead(store_root: str | Path, run: str, now: float) -> bool:
         return False
     where = f"process {record.pid} on {record.host}"
     # The last sign of life is the best guess at the end; a driver that starts again comes later.
-    entries = JournalReader.open(store_root, run).poll()
-    seen = max([record.beat, *(entry.event.time for entry in entries)]) + 0.001
+    seen = max(record.beat, JournalReader.open(store_root, run).latest()) + 0.001
     journal = Journal(store_root, run)
     journal.append(RunFinished(time=seen, run=run, end=End.KILLED, message=f"{where} is gone"))
     journal.close()

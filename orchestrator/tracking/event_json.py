@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from had_core.decode import decode_dataclass
@@ -24,6 +24,11 @@ def to_json(event: Event) -> str:
         return _ENCODER.encode(fields)
     except ValueError:  # a float that is not finite; rare, so the common case pays nothing for it
         return _ENCODER.encode(_finite(fields))
+
+
+def starts(kinds: Iterable[type[Event]]) -> tuple[str, ...]:
+    """How lines of these kinds begin; of any kind where none is named."""
+    return tuple(f'{{"event":"{kind.__name__}",' for kind in kinds) or ("",)
 
 
 def from_json(line: str | bytes, where: str = "event") -> Event:

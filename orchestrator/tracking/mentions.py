@@ -9,7 +9,8 @@ from pathlib import Path
 from had_core.errors import BadInput
 from orchestrator.tracking.event_json import from_json
 from orchestrator.tracking.events import Event
-from orchestrator.tracking.journal import journal_folder, journal_names, segment_lines
+from orchestrator.tracking.journal import journal_folder, journal_names
+from orchestrator.tracking.segments import segment_lines
 
 _log = logging.getLogger(__name__)
 

@@ -107,6 +107,7 @@ class MlflowWriter:
             records = self._fold.changed()
             if records and self._fold.recipe is not None:
                 index = self._connect(self._fold.recipe)
+                index.look_again()
                 for record in records:
                     written += self._write(index, record)
                 self._runs = len(index)

@@ -104,6 +104,7 @@ class RunIndex:
         self._journal = journal
         self._by_uid: dict[str, KnownRun] = {}
         self._full: dict[str, KnownRun] = {}
+        self._absent: set[str] = set()
         for run in self._pages([experiment_id], _tag("had.journal", journal), everything=True):
             known = KnownRun.of(run)
             self._keep(run.data.tags.get("had.uid", ""), known)
@@ -146,11 +147,17 @@ class RunIndex:
     def full(self, stage_key: str) -> KnownRun | None:
         """The run that trained a stage: of this journal, else of any other in MLflow."""
         known = self._full.get(stage_key)
-        if known is None:
+        if known is None and stage_key not in self._absent:
             known = self._elsewhere(stage_key)
-            if known is not None:
+            if known is None:
+                self._absent.add(stage_key)
+            else:
                 self._full[stage_key] = known
         return known
+
+    def look_again(self) -> None:
+        """Stages that no run had trained may have been trained by others since."""
+        self._absent.clear()
 
     def _elsewhere(self, stage_key: str) -> KnownRun | None:
         everywhere = [e.experiment_id for e in self._client.search_experiments(max_results=1000)]
@@ -171,7 +178,9 @@ class RunIndex:
         tags = known.tags
         full = tags.get("had.kind") == "stage" and tags.get("had.reused") == "false"
         if full and not known.deleted:
-            self._full.setdefault(tags.get("had.stage_key", ""), known)
+            key = tags.get("had.stage_key", "")
+            self._full.setdefault(key, known)
+            self._absent.discard(key)
 
     def _pages(self, experiments: list[str], where: str, everything: bool = False) -> Iterator[Run]:
         from mlflow.entities import ViewType

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from had_core.errors import BadInput
 from orchestrator.tracking.driver_record import driver_of
-from orchestrator.tracking.journal import journal_folder, segment_lines
+from orchestrator.tracking.journal import journal_folder
+from orchestrator.tracking.segments import segment_lines
 
 _log = logging.getLogger(__name__)
 _EVENT = re.compile(r'\{"event":"(\w+)"')

@@ -18,7 +18,7 @@ from pyarrow import fs
 from had_core.errors import BadInput
 from orchestrator.tracking import files
 from orchestrator.tracking.event_json import from_json, to_json
-from orchestrator.tracking.events import Event
+from orchestrator.tracking.events import EpochEnded, Event, RunStarted, StageFinished
 from orchestrator.tracking.files import ArrowFolder, Folder, LocalFolder
 from orchestrator.tracking.journal import (
     Journal,
@@ -246,6 +246,24 @@ def test_events_that_could_not_be_read_back_are_refused(tmp_path: Path, story: A
     object.__setattr__(story.events[0], "numerics", {"versions": {"torch": "2"}})
     with pytest.raises(BadInput, match="numerics"):
         Journal(tmp_path, story.run).append(story.events[0])
+
+
+def test_some_kinds_of_events_and_the_latest_time(tmp_path: Path, demo: list[Event]) -> None:
+    journal = Journal(tmp_path, demo[0].run)
+    for event in demo:
+        journal.append(event)
+    journal.close()
+    reader = JournalReader.open(tmp_path, demo[0].run)
+    for kinds in ((StageFinished,), (RunStarted, EpochEnded), ()):
+        wanted = [event for event in demo if isinstance(event, kinds)] if kinds else demo
+        assert reader.events(*kinds) == wanted
+    assert reader.poll() == []
+    assert reader.latest() == max(event.time for event in demo)
+    assert JournalReader.open(tmp_path, "none").latest() == 0
+    path = _segments(tmp_path, demo[0].run)[0]
+    path.write_bytes(path.read_bytes()[:-40])
+    assert reader.latest() > 0
+    assert reader.damaged == [path.name]
 
 
 def test_the_id_is_made_once(tmp_path: Path) -> None:
