@@ -37,6 +37,7 @@ from orchestrator.tracking.sequence_view import (
     summary_of,
 )
 from orchestrator.tracking.stage_view import StageView, given_up, stage_record
+from orchestrator.tracking.standing import Standings
 from orchestrator.tracking.trial_view import TrialView, trial_record
 
 
@@ -55,6 +56,7 @@ class Fold:
         self._entries: list[Entry] = []  # of the run itself
         self._trials: dict[str, Trial] = {}
         self._sequences: dict[str, Sequence] = {}
+        self._standings = Standings()
         self._summaries: dict[str, SequenceSummary] = {}
         self._root_changed = False
         self._changed_trials: set[str] = set()
@@ -120,9 +122,10 @@ class Fold:
             for key in changed[view.name]
             if (stage := self._sequences[view.name].views.get(key)) is not None
         ]
+        trials = self._trial_records(facts)
         return [
             *self._root_records(facts),
-            *self._trial_records(facts),
+            *trials,
             *sorted(sequences, key=lambda record: (record.start_ms, record.uid)),
             *(
                 self._stage_record(facts, view, stage)
@@ -198,8 +201,8 @@ class Fold:
         changed, self._root_changed = self._root_changed, False
         if not changed or facts.root is None:
             return []
-        views = sorted(map(self._view, self._trials), key=lambda view: view.rank)
-        return [root_record(facts, views, self._summaries_of)]
+        standing = self._standings.look(facts.objectives)
+        return [root_record(facts, standing, self._summaries_of)]
 
     def _summaries_of(self, trial: str | None) -> list[SequenceSummary]:
         names = self._summaries if trial is None else self._trials[trial].sequences
@@ -208,10 +211,11 @@ class Fold:
 
     def _trial_records(self, facts: RunFacts) -> list[RunRecord]:
         labels, self._changed_trials = self._changed_trials, set()
-        ready = [x for x in labels if self._trials[x].named or facts.closed is not None]
-        views = [self._view(label) for label in ready]
         records = []
-        for view in sorted(views, key=lambda view: view.rank):
+        for view in sorted(map(self._view, labels), key=lambda view: view.rank):
+            self._standings.put(view)
+            if not self._trials[view.label].named and facts.closed is None:
+                continue
             records.append(trial_record(facts, view))
             if view.end is not None:
                 self._given_trials[records[-1].uid] = view.label

@@ -14,24 +14,17 @@ from orchestrator.tracking.records import text
 if TYPE_CHECKING:
     from orchestrator.tracking.run_view import RunFacts, Summaries
     from orchestrator.tracking.sequence_view import SequenceSummary
+    from orchestrator.tracking.standing import Standing
     from orchestrator.tracking.trial_view import TrialView
 
 PLACES = ("{settings}", "{best}", "{stage}")
 _SHOWN = 6  # of the Pareto front
 
 
-def sweep_note(
-    facts: RunFacts,
-    trials: Sequence[TrialView],
-    best: Sequence[TrialView],
-    sequences: Summaries,
-) -> str:
-    """How many trials there are, the best one's settings, and what to type next.
-
-    Args:
-        best: the best trial, or the Pareto front.
-    """
-    parts = [_counts(trials)]
+def sweep_note(facts: RunFacts, standing: Standing, sequences: Summaries) -> str:
+    """How many trials there are, the best one's settings, and what to type next."""
+    best = standing.best
+    parts = [_counts(standing.counts)]
     if best:
         parts.append(_best_table(facts, best[:_SHOWN]))
         if len(best) > _SHOWN:
@@ -107,11 +100,7 @@ def _settings(facts: RunFacts) -> dict[str, str]:
     return {"{settings}": shlex.join(own)}
 
 
-def _counts(trials: Sequence[TrialView]) -> str:
-    states = Counter(
-        t.state.value if t.state else "running" if t.interrupted is None else "interrupted"
-        for t in trials
-    )
+def _counts(states: Counter[str]) -> str:
     order = ("complete", "pruned", "failed", "running", "interrupted")
     counts = ", ".join(f"{states[name]} {name}" for name in order if states[name])
     return f"Trials: {counts or 'none yet'}."

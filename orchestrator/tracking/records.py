@@ -11,15 +11,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from orchestrator.tracking.events import DatasetRef, PictureRef, Scalar
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
-@dataclass(frozen=True, order=True)
-class Point:
+class Point(NamedTuple):
     """One value of one metric; ``time_ms`` comes from the event, so that repeats are equal."""
 
     key: str

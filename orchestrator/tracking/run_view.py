@@ -17,14 +17,13 @@ from orchestrator.tracking.events import (
     RunFinished,
     RunKind,
     RunStarted,
-    TrialState,
 )
 from orchestrator.tracking.notes import compare_note, sweep_note
 from orchestrator.tracking.records import FileRef, Point, RunRecord, Status, ms, text
 
 if TYPE_CHECKING:
     from orchestrator.tracking.sequence_view import SequenceSummary
-    from orchestrator.tracking.trial_view import TrialView
+    from orchestrator.tracking.standing import Standing
 
 Summaries = Callable[[str | None], "Sequence[SequenceSummary]"]
 """Label of a trial, or None for all of the run -> what is kept of the sequences, as they began."""
@@ -116,23 +115,18 @@ class RunFacts:
         return tags
 
 
-def root_record(facts: RunFacts, trials: Sequence[TrialView], sequences: Summaries) -> RunRecord:
-    """The MLflow run of a sweep or comparison.
-
-    Args:
-        trials: by number.
-    """
+def root_record(facts: RunFacts, standing: Standing, sequences: Summaries) -> RunRecord:
+    """The MLflow run of a sweep or comparison."""
     assert facts.root is not None
     first, closed = facts.starts[0], facts.closed
     tags = {**facts.tags_at(first.time), "had.kind": facts.kind.value}
     if closed is not None and closed.message:
         tags["had.message"] = closed.message
     if facts.kind is RunKind.SWEEP:
-        best = best_trials(facts.objectives, trials)
-        tags["mlflow.note.content"] = sweep_note(facts, trials, best, sequences)
-        if best:
-            tags["had.best_trial"] = text(",".join(trial.label for trial in best))
-        points = _trial_points(facts.objectives, trials)
+        tags["mlflow.note.content"] = sweep_note(facts, standing, sequences)
+        if standing.best:
+            tags["had.best_trial"] = text(",".join(trial.label for trial in standing.best))
+        points = tuple(standing.points)
     else:
         tags["mlflow.note.content"] = compare_note(facts, sequences(None))
         points = _mean_points(sequences(None))
@@ -150,66 +144,6 @@ def root_record(facts: RunFacts, trials: Sequence[TrialView], sequences: Summari
         dataset=facts.dataset_at(first.time),
         files=facts.files,
     )
-
-
-def best_trials(
-    objectives: Mapping[str, Direction], trials: Sequence[TrialView]
-) -> tuple[TrialView, ...]:
-    """The complete trials that no other one beats; the first where several are equal.
-
-    With one objective that is the best trial, with several the Pareto front.
-    """
-    front: list[tuple[tuple[float, ...], TrialView]] = []
-    for trial in trials:
-        score = _score(objectives, trial)
-        if score is None or any(_reaches(other, score) for other, _ in front):
-            continue
-        front = [(other, kept) for other, kept in front if not _reaches(score, other)]
-        front.append((score, trial))
-    return tuple(trial for _, trial in front)
-
-
-def _reaches(mine: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Whether ``mine`` is at least as good in everything."""
-    return all(a >= b for a, b in zip(mine, other, strict=True))
-
-
-def _score(objectives: Mapping[str, Direction], trial: TrialView) -> tuple[float, ...] | None:
-    """The values of a complete trial, turned so that more is better."""
-    if not objectives or trial.state is not TrialState.COMPLETE:
-        return None
-    values = [trial.values.get(name) for name in objectives]
-    signs = [1.0 if way is Direction.MAXIMIZE else -1.0 for way in objectives.values()]
-    known = [v for v in values if v is not None]
-    if len(known) < len(values):
-        return None
-    return tuple(sign * value for sign, value in zip(signs, known, strict=True))
-
-
-def _trial_points(
-    objectives: Mapping[str, Direction], trials: Sequence[TrialView]
-) -> tuple[Point, ...]:
-    """Every trial's values over its number and, with one objective, the best up to it.
-
-    A best value appears once all trials before it are over, so that no point changes later.
-    """
-    points = [point for trial in trials for point in trial.values_by_number]
-    if len(objectives) != 1:
-        return tuple(points)
-    ((name, way),) = objectives.items()
-    best: float | None = None
-    latest = 0.0
-    for trial in trials:
-        if trial.over is None:
-            break
-        latest = max(latest, trial.over)
-        value = trial.values.get(name)
-        if trial.state is TrialState.COMPLETE and value is not None:
-            better = max if way is Direction.MAXIMIZE else min
-            best = value if best is None else better(best, value)
-        if best is not None:
-            points.append(Point(f"best/{name}", trial.number, ms(latest), best))
-    return tuple(points)
 
 
 def _mean_points(sequences: Sequence[SequenceSummary]) -> tuple[Point, ...]:
