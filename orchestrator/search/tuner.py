@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
@@ -15,6 +15,7 @@ from ray import tune
 from ray.tune import Stopper, TuneError
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from had_core.errors import BadInput
 from orchestrator.execution.placement import require_place_for_trials
 from orchestrator.search.events import TrialEnd, TrialEnded, TrialScored, TrialStarted
 from orchestrator.search.process import TrialProcess
@@ -146,15 +147,30 @@ def _label(trial: Trial) -> str:
 
 
 def resources() -> tune.PlacementGroupFactory:
-    """Of a trial: no CPU, a place on the head, or where that is not marked on this node.
+    """Of a trial: no CPU, and so little of a node that a thousand trials fit.
 
     Raises:
-        BadInput: somebody else holds all of that place, and no trial could ever begin.
+        BadInput: there is no such place, or somebody else holds all of it.
     """
-    known = ray.cluster_resources()
-    node = _HEAD if _HEAD in known else f"node:{ray.util.get_node_ip_address()}"
-    require_place_for_trials(node, ray.available_resources().get(node, 0.0), _SHARE)
-    return tune.PlacementGroupFactory([{node: _SHARE}])
+    place = place_of_trials(ray.nodes(), ray.get_runtime_context().get_node_id())
+    require_place_for_trials(place, ray.available_resources().get(place, 0.0), _SHARE)
+    return tune.PlacementGroupFactory([{place: _SHARE}])
+
+
+def place_of_trials(nodes: Sequence[Mapping[str, Any]], here: str) -> str:
+    """The resource that stands for the head, or where none is marked for the node ``here``.
+
+    Raises:
+        BadInput: there is neither, so that a trial would wait for ever.
+    """
+    alive = [node for node in nodes if node["Alive"]]
+    if any(_HEAD in node["Resources"] for node in alive):
+        return _HEAD
+    for node in alive:
+        names: list[str] = [name for name in node["Resources"] if name.startswith("node:")]
+        if node["NodeID"] == here and names:
+            return names[0]
+    raise BadInput(f"the cluster cannot place a trial: no node offers the resource {_HEAD}")
 
 
 @contextlib.contextmanager
