@@ -3,6 +3,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Processes of the unit tests; each takes up to 2 GB.
+UNIT_WORKERS ?= 2
 # Folder for JUnit reports; empty writes none.
 REPORTS ?=
 PYTEST = $(BIN)/python -m pytest
@@ -23,8 +25,8 @@ run: install ## Sweep HAD's weights over all orders of three tasks on the embedd
 
 test: test-unit test-ray ## Run the unit and ray tiers.
 
-test-unit: install-dev ## Run the tests that need no Ray (under a minute).
-	$(PYTEST) -m unit $(call junit,unit)
+test-unit: install-dev ## Run the tests that need no Ray (a minute or two).
+	$(PYTEST) -m unit -n $(UNIT_WORKERS) --dist loadfile $(call junit,unit)
 
 test-ray: install-dev ## Run the tests that start Ray.
 	$(PYTEST) -m "ray and not slow and not chaos and not gpu" $(call junit,ray)
