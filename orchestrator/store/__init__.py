@@ -7,6 +7,7 @@ from orchestrator.store.claims import Claim, Claims
 from orchestrator.store.fs import StoreFs
 from orchestrator.store.local_fs import LocalFs
 from orchestrator.store.partial import Partial
+from orchestrator.store.registered import Pin, Registered
 from orchestrator.store.runs import RunRecord, Runs
 from orchestrator.store.seal import Damage, Seal, Sealed, SealedFile
 from orchestrator.store.store import LAYOUT_VERSION, Store
@@ -19,6 +20,8 @@ __all__ = [
     "Damage",
     "LocalFs",
     "Partial",
+    "Pin",
+    "Registered",
     "RunRecord",
     "Runs",
     "Seal",

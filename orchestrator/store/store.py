@@ -17,6 +17,7 @@ from orchestrator.store.claims import Claims
 from orchestrator.store.fs import StoreFs
 from orchestrator.store.local_fs import LocalFs
 from orchestrator.store.partial import Partial
+from orchestrator.store.registered import Registered
 from orchestrator.store.runs import Runs
 from orchestrator.store.seal import Damage, Seal, Sealed
 
@@ -36,6 +37,7 @@ class Store:
         partial/                    progress inside a fit (``partial.py``)
         claims/                     who executes a fit now (``claims.py``)
         runs/                       name -> configuration (``runs.py``)
+        registered/                 stages that MLflow's registry names (``registered.py``)
         damaged/                    what failed its checksum, kept for a look
 
     Safe for many processes at once, and against the death of any of them at any point.
@@ -46,6 +48,7 @@ class Store:
         self.fs = fs
         self.runs = Runs(fs)
         self.claims = Claims(fs)
+        self.registered = Registered(fs)
         self._artifacts = Artifacts(fs)
         _check_layout(fs)
 
