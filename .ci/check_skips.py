@@ -1,18 +1,20 @@
 """Fail when a test was skipped for a reason that is not excused.
 
-A skip hides a test that proves nothing. Excused are only tests that read ``../shared`` on a machine
-that does not have it; tests marked ``gpu`` are deselected before they can skip.
+A skip hides a test that proves nothing. Excused are only tests that read ``../shared`` or need a
+browser, on a machine without it; tests marked ``gpu`` are deselected before they can skip.
 
 Usage: check_skips.py REPORTS_DIR TIER...     (reads REPORTS_DIR/TIER.xml, JUnit)
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def skips(report: Path) -> list[tuple[str, str]]:
@@ -25,9 +27,21 @@ def skips(report: Path) -> list[tuple[str, str]]:
     return found
 
 
-def unexcused(found: list[tuple[str, str]], *, shared_present: bool) -> list[tuple[str, str]]:
-    """The skips that must fail the run."""
-    return [(test, why) for test, why in found if shared_present or "../shared" not in why]
+def unexcused(found: list[tuple[str, str]], absent: list[str]) -> list[tuple[str, str]]:
+    """The skips that must fail the run.
+
+    Args:
+        absent: what the reason of an excused skip names.
+    """
+    return [(test, why) for test, why in found if not any(what in why for what in absent)]
+
+
+def absent_here() -> list[str]:
+    """What this machine does not have, as reasons name it."""
+    absent = [] if SHARED.is_dir() else ["../shared"]
+    if not any(map(shutil.which, BROWSERS)):
+        absent.append("no browser is installed")
+    return absent
 
 
 def main(folder: str, *tiers: str) -> int:
@@ -37,7 +51,7 @@ def main(folder: str, *tiers: str) -> int:
         print(f"check_skips: no report of {', '.join(missing)}: these tests did not end")
         return 1
     found = [skip for report in reports for skip in skips(report)]
-    bad = unexcused(found, shared_present=SHARED.is_dir())
+    bad = unexcused(found, absent_here())
     for test, why in bad:
         print(f"check_skips: {test} was skipped: {why}")
     print(f"check_skips: {len(found)} skipped, {len(bad)} of them not excused")

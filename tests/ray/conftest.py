@@ -1,4 +1,4 @@
-"""One private local cluster of 2 CPUs for all Ray tests; a lane's workers import tests/support."""
+"""One private local cluster of 2 CPUs for all Ray tests, and a browser."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from browser import chromium  # noqa: F401  the fixture
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 

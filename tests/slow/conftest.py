@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from browser import chromium  # noqa: F401  the fixture
 
 
 @pytest.fixture(scope="session")

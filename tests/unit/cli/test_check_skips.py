@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from browser import NAMES, NO_BROWSER
 
 SCRIPT = Path(__file__).resolve().parents[3] / ".ci" / "check_skips.py"
 
@@ -51,6 +52,19 @@ def test_shared_data_excuses_only_where_it_is_absent(
     report(tmp_path, "../shared is absent")
     monkeypatch.setattr(script, "SHARED", tmp_path if present else tmp_path / "none")
     assert script.main(str(tmp_path), "unit") == (1 if present else 0)
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_a_browser_excuses_only_where_it_is_absent(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, present: bool
+) -> None:
+    report(tmp_path, NO_BROWSER)
+    monkeypatch.setattr(script.shutil, "which", lambda name: "/bin/true" if present else None)
+    assert script.main(str(tmp_path), "unit") == (1 if present else 0)
+
+
+def test_browsers_have_the_same_names_in_tests_and_here(script: ModuleType) -> None:
+    assert script.BROWSERS == NAMES
 
 
 def test_a_missing_report_fails(script: ModuleType, tmp_path: Path) -> None:
