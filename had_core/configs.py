@@ -113,6 +113,8 @@ class TrainConfig:
         batch_size: global batch, split evenly over the workers.
         drop_last: leave out the last, smaller batch of an epoch.
         freeze_bn: keep normalisation statistics and affine parameters fixed after stage 1.
+        eval_every: epochs between two evaluations inside a stage, on the validation part; 0 for
+            none. It only looks: the weights are the same with and without it.
     """
 
     epochs: int = 20
@@ -127,6 +129,7 @@ class TrainConfig:
     freeze_bn: bool = False
     augment: Augment = Augment.NONE
     teacher_cache: TeacherCache = TeacherCache.FLOAT32
+    eval_every: int = field(default=0, metadata={"key": False})
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "train.epochs", self.epochs, "1 or more")
@@ -134,6 +137,7 @@ class TrainConfig:
         require(self.lr > 0, "train.lr", self.lr, "a number above 0")
         require(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "0 or more")
         require(0 <= self.momentum < 1, "train.momentum", self.momentum, "0 <= momentum < 1")
+        require(self.eval_every >= 0, "train.eval_every", self.eval_every, "0 or more epochs")
         require(
             self.augment is Augment.NONE or self.teacher_cache is TeacherCache.OFF,
             "train.teacher_cache",

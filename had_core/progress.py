@@ -21,6 +21,8 @@ class EpochRecord:
         seconds: wall time of this epoch.
         lr: learning rate of its last step.
         terms: weighted loss terms, global batch, averaged over the epoch's steps.
+        scores: task -> metric -> value on the validation part after this epoch, None where one is
+            not defined; empty where ``train.eval_every`` asks for none.
     """
 
     epoch: int
@@ -29,6 +31,7 @@ class EpochRecord:
     seconds: float
     lr: float
     terms: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ Plain torch and rank-aware: the same code runs in a notebook (``Solo``) and in a
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -82,7 +83,8 @@ def fit(
         resume: state at the end of an epoch of this very fit.
 
     Raises:
-        BadInput: the batch does not fit the slice or the workers, or a task is unknown.
+        BadInput: the batch does not fit the slice or the workers, a task is unknown, or
+            ``train.eval_every`` asks for a validation part that is empty.
         NonFiniteLoss: a loss term became NaN or infinite, on every rank at once.
         Cancelled: the observer of any rank said so.
     """
@@ -91,7 +93,7 @@ def fit(
     trainer, teacher = prepare(config, dataset, source, parent, memory or {}, runtime)
     try:
         done = _restore(trainer, resume)
-        history = _epochs(config, trainer, source, observer, done, runtime)
+        history = _epochs(config, dataset, trainer, source, observer, done, runtime)
         kept = trainer.consolidate()
     finally:
         if isinstance(teacher, CachedTeacher):
@@ -169,6 +171,7 @@ def _restore(trainer: StageTrainer, resume: FitProgress | None) -> tuple[EpochRe
 
 def _epochs(
     config: FitConfig,
+    dataset: ShardDataset,
     trainer: StageTrainer,
     source: BatchSource,
     observer: StageObserver,
@@ -183,6 +186,8 @@ def _epochs(
         record = _epoch(trainer, source, observer, epoch)
         if config.net.norm is Norm.BATCH:
             _average_statistics(trainer.stage.net, runtime.parallel)
+        if config.train.eval_every and epoch % config.train.eval_every == 0:
+            record = replace(record, scores=_scores(config, dataset, trainer, runtime))
         history = (*history, record)
         observer.on_epoch(record, partial(_progress, trainer, history))
     return history
@@ -208,6 +213,21 @@ def _epoch(
         lr=trainer.optimizer.lr_at(steps - 1),
         terms={name: value / source.steps_per_epoch for name, value in sums.items()},
     )
+
+
+def _scores(
+    config: FitConfig, dataset: ShardDataset, trainer: StageTrainer, runtime: Runtime
+) -> dict[str, dict[str, float | None]]:
+    """Every task learned so far on the validation part; leaves no trace in the training."""
+    from had_core.evaluation import evaluate  # it stands on this module
+
+    cuda = [runtime.device] if runtime.device.type == "cuda" else []
+    with torch.random.fork_rng(cuda):
+        row = evaluate(config, trainer.stage.net.state_dict(), dataset, "val", runtime=runtime)
+    return {
+        task: {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        for task, metrics in row.items()
+    }
 
 
 def _average_statistics(net: LifelongNet, parallel: Parallel) -> None:

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 
 from orchestrator.app.scores import row_of
 from orchestrator.display.results import SequenceResult
+from orchestrator.execution.formats import read_history
 from orchestrator.execution.provenance import commit
-from orchestrator.plan.specs import SequenceSpec, StageSpec
+from orchestrator.plan.artifacts import ArtifactKind
+from orchestrator.plan.specs import EvalSpec, SequenceSpec, StageSpec
+from orchestrator.tracking.curves import of_history
 from orchestrator.tracking.events import (
     DatasetRef,
     Direction,
     End,
+    PictureRef,
     RunKind,
     RunStarted,
     Scalar,
@@ -81,13 +85,26 @@ def stage_reused(
     run: str, sequence: SequenceSpec, stage: StageSpec, store: Store, trial: str = ""
 ) -> StageReused:
     """A sequence has a stage that was trained for another one."""
+    history = read_history(store, stage.key) or []
     return StageReused(
         time=time.time(),
         run=run,
         stage=_ref(sequence, stage, trial),
         rows={spec.split: row_of(spec, store) or {} for spec in stage.evals},
         evals={spec.split: spec.key for spec in stage.evals},
+        curves=of_history((epoch["terms"], epoch.get("scores", {})) for epoch in history),
+        pictures=tuple(
+            PictureRef(task=task, key=spec.key, file=file)
+            for spec in stage.evals
+            for task, file in _pictures(spec, store).items()
+        ),
     )
+
+
+def _pictures(spec: EvalSpec, store: Store) -> Mapping[str, str]:
+    """Task -> file of an evaluation."""
+    manifest = store.manifest(ArtifactKind.EVAL, spec.key)
+    return manifest["pictures"] if manifest else {}
 
 
 def sequence_finished(

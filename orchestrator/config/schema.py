@@ -248,6 +248,13 @@ def _check_sizes(config: RunConfig) -> None:
         slices,
         f"{len(config.tasks)} or more, one for each of the tasks",
     )
+    every, held_out = config.train.eval_every, config.slicing.val_fraction
+    require(
+        not every or held_out > 0,
+        "train.eval_every",
+        every,
+        "0 where data.val_fraction=0 leaves no validation part",
+    )
     require(
         batch % workers == 0,
         "train.batch_size",

@@ -195,6 +195,7 @@ class Desk:
             images=record.images,
             seconds=record.seconds,
             terms=record.terms,
+            scores=record.scores,
         )
 
     def _attempts(self, steps_so_far: int) -> tuple[Attempt, ...]:

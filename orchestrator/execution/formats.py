@@ -51,7 +51,7 @@ def read_row(store: Store, eval_key: str) -> Row | None:
 
 def read_history(store: Store, fit_key: str) -> list[dict[str, Any]] | None:
     """The sealed training history, one mapping an epoch."""
-    raw = read_file(store, ArtifactKind.FIT, fit_key, HISTORY)
+    raw = store.read(ArtifactKind.FIT, fit_key, HISTORY)
     return None if raw is None else list(json.loads(raw))
 
 

@@ -84,6 +84,11 @@ class Artifacts:
         found = self._verified(kind, key, self._read_all)
         return Sealed(*found) if found else None
 
+    def read(self, kind: ArtifactKind, key: str, name: str) -> bytes | None:
+        """One file, verified; None where the artefact or the file is absent or was damaged."""
+        found = self._verified(kind, key, lambda seal: self._read_all(seal, name))
+        return found[1].get(name) if found else None
+
     def seal(
         self,
         kind: ArtifactKind,
@@ -191,10 +196,12 @@ class Artifacts:
             if size != file.size:
                 raise CorruptArtifact(f"{file.name} has {size} bytes, {file.size} were sealed")
 
-    def _read_all(self, seal: Seal) -> dict[str, bytes]:
+    def _read_all(self, seal: Seal, only: str | None = None) -> dict[str, bytes]:
         folder = f"{_folder(seal.kind, seal.key)}/{seal.folder}"
         contents = {}
         for file in seal.files:
+            if only not in (None, file.name):
+                continue
             try:
                 data = self._fs.read(f"{folder}/{file.name}")
             except FileNotFoundError as error:

@@ -99,6 +99,11 @@ class Store:
         """
         return self._artifacts.load(kind, key)
 
+    def read(self, kind: ArtifactKind, key: str, name: str) -> bytes | None:
+        """One file of the artefact, verified, without reading the others; None where there is no
+        such artefact or file. A damaged one is set aside as by ``load``."""
+        return self._artifacts.read(kind, key, name)
+
     def manifest(self, kind: ArtifactKind, key: str) -> Mapping[str, Any] | None:
         """The manifest alone, without reading the data; None where the artefact is absent."""
         seal = self.seal_of(kind, key)

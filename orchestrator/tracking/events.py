@@ -31,6 +31,8 @@ Numbers = Mapping[str, float | None]
 """Name -> value; None where a value is not defined or not finite (JSON has no NaN)."""
 Rows = Mapping[str, Mapping[str, Numbers]]
 """Evaluation of one fit: split -> task -> metric -> value. The split ``test`` is the row of R."""
+Curves = Mapping[str, tuple[float | None, ...]]
+"""Name -> one value an epoch, None where there was none; names as in ``curves``."""
 
 
 class End(enum.Enum):
@@ -260,6 +262,7 @@ class EpochEnded(Event):
         epoch: 1-based.
         seconds: wall time of the epoch.
         terms: mean of every loss term (``new/depth``, ``db/semantic``).
+        scores: task -> metric -> value on the validation part, where it was evaluated.
     """
 
     sequence: str
@@ -270,6 +273,7 @@ class EpochEnded(Event):
     images: int
     seconds: float
     terms: Numbers
+    scores: Mapping[str, Numbers] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,11 +299,18 @@ class StageFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StageReused(Event):
-    """A stage of this sequence was already sealed, or another sequence trains it."""
+    """A stage of this sequence was already sealed, or another sequence trains it.
+
+    Attributes:
+        curves: how it was trained, so that the curves of the sequence have no gap.
+        pictures: as in ``StageFinished``.
+    """
 
     stage: StageRef
     rows: Rows
     evals: Mapping[str, str] = field(default_factory=dict)
+    curves: Curves = field(default_factory=dict)
+    pictures: tuple[PictureRef, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,23 @@ class SequenceView:
         return " ".join(word for word in words if word)
 
     @property
+    def epochs_a_stage(self) -> int:
+        """How many epochs every stage has; 0 where nothing says so."""
+        told = self.started.params.get("epochs") if self.started else None
+        known = max((stage.epochs_wanted for stage in self.stages), default=0)
+        return told if isinstance(told, int) else known
+
+    def epochs_before(self, stage: StageView) -> int:
+        """Epochs of the stages before: the place of its first one on the sequence's axis."""
+        ref = stage.ref
+        return self.epochs_a_stage * (ref.position - len(ref.tasks))
+
+    def end_of(self, stage: StageView) -> int:
+        """The last epoch of a stage on the sequence's axis; its row of R stands there."""
+        before, own = self.epochs_before(stage), stage.epochs_wanted or self.epochs_a_stage
+        return before + own if own else stage.ref.position
+
+    @property
     def final(self) -> bool:
         """Whether it ended by itself or with its trial, not only with its run."""
         return self.end is not None or (self.trial is not None and self.trial.end is not None)
@@ -150,7 +167,7 @@ def sequence_record(facts: RunFacts, view: SequenceView) -> RunRecord:
         end_ms=None if end is None else ms(end),
         tags=tags,
         params=_params(view),
-        points=(*_r_points(view), *_summary_points(view)),
+        points=(*_r_points(view), *_epoch_points(view), *_summary_points(view)),
         texts=texts,
         dataset=facts.dataset_at(view.began),
     )
@@ -244,13 +261,25 @@ def _params(view: SequenceView) -> dict[str, str]:
 
 def _r_points(view: SequenceView) -> list[Point]:
     return [
-        Point(f"R/{column}", stage.ref.position, ms(stage.rows_time), value)
+        Point(f"R/{column}", view.end_of(stage), ms(stage.rows_time), value)
         for stage, row in _r_rows(view.stages)
         for column, value in row.items()
         if value is not None
     ]
 
 
+def _epoch_points(view: SequenceView) -> list[Point]:
+    """Losses and evaluations of all stages, one after the other on one axis."""
+    points = []
+    for stage in view.stages:
+        before, end, at = view.epochs_before(stage), view.end_of(stage), ms(stage.rows_time)
+        for epoch, when, values in stage.by_epoch():
+            points += [Point(name, before + epoch, when, v) for name, v in values.items()]
+        held_out = {k: v for k, v in stage.row_values().items() if k.startswith("val/")}
+        points += [Point(name, end, at, value) for name, value in held_out.items()]
+    return points
+
+
 def _summary_points(view: SequenceView) -> list[Point]:
-    at, step = ms(view.summary_time), max((s.ref.position for s in view.stages), default=0)
+    at, step = ms(view.summary_time), max(map(view.end_of, view.stages), default=0)
     return [Point(k, step, at, v) for k, v in view.summary.items() if v is not None]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.tracking import curves
 from orchestrator.tracking.events import (
+    Curves,
     EpochEnded,
     Event,
     PictureRef,
@@ -36,6 +38,8 @@ class StageView:
         epochs: one a number, ascending, as the first attempt that reached it recorded it.
         end: what ended the latest attempt, None while it is open.
         rows: the latest evaluation, with the time when these numbers first appeared.
+        curves: how another run trained it, and when that was first said.
+        pictures: example predictions of the latest evaluation.
     """
 
     ref: StageRef
@@ -48,6 +52,9 @@ class StageView:
     rows: Rows
     rows_time: float
     evals: Mapping[str, str]
+    curves: Curves
+    curves_time: float
+    pictures: tuple[PictureRef, ...]
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> StageView | None:
@@ -58,6 +65,8 @@ class StageView:
         starts = tuple(e for e in events if isinstance(e, StageStarted))
         finished = [e for e in events if isinstance(e, StageFinished)]
         rows, rows_time, evals = _rows(events)
+        told = [e for e in events if isinstance(e, StageReused) and e.curves]
+        shown = [e for e in events if isinstance(e, StageFinished | StageReused) and e.pictures]
         return cls(
             ref=named[0].stage,
             began=events[0].time,
@@ -69,6 +78,9 @@ class StageView:
             rows=rows,
             rows_time=rows_time,
             evals=evals,
+            curves=told[0].curves if told else {},
+            curves_time=told[0].time if told else 0.0,
+            pictures=shown[-1].pictures if shown else (),
         )
 
     @property
@@ -82,8 +94,28 @@ class StageView:
         return (self.ref.position, not self.full, self.began, self.ref.key)
 
     @property
-    def pictures(self) -> tuple[PictureRef, ...]:
-        return self.finished.pictures if self.finished else ()
+    def epochs_wanted(self) -> int:
+        """How many epochs the whole stage has; 0 while that is unknown."""
+        told = max((len(line) for line in self.curves.values()), default=0)
+        return self.started[-1].epochs if self.started else told
+
+    def by_epoch(self) -> Iterator[tuple[int, int, dict[str, float]]]:
+        """Epoch, milliseconds and numbers of every epoch that is known, ascending."""
+        own = {e.epoch: (ms(e.time), curves.of_epoch(e.terms, e.scores)) for e in self.epochs}
+        for epoch in range(1, max(self.epochs_wanted, *own, 0) + 1):
+            at, values = own.get(epoch) or (
+                ms(self.curves_time),
+                curves.at_epoch(self.curves, epoch),
+            )
+            if values:
+                yield epoch, at, values
+
+    def row_values(self) -> dict[str, float]:
+        """``<split>/<task>/<metric>`` -> value after the last epoch, but for what ``by_epoch`` has
+        there already."""
+        last = [values for epoch, _, values in self.by_epoch() if epoch == self.epochs_wanted]
+        known = last[0] if last else {}
+        return {k: v for k, v in curves.of_rows(self.rows).items() if k not in known}
 
 
 def given_up(sequence: SequenceView, view: StageView) -> float | None:
@@ -140,7 +172,7 @@ def stage_record(facts: RunFacts, sequence: SequenceView, view: StageView) -> Ru
         params=_params(view),
         points=(*_epoch_points(view), *_row_points(view)),
         dataset=facts.dataset_at(view.began) if view.full else None,
-        pictures=view.pictures,
+        pictures=view.pictures if view.full else (),
         model=_model(sequence, view) if status == "FINISHED" and view.full else None,
         source_key=ref.parent if view.full else ref.key,
         reused=not view.full,
@@ -212,29 +244,21 @@ def _numerics(view: StageView) -> dict[str, str]:
 
 
 def _epoch_points(view: StageView) -> list[Point]:
-    points = []
+    """Over the epochs of this stage, as far as they were trained here."""
+    if not view.full:
+        return []
+    points = [Point(k, n, at, v) for n, at, values in view.by_epoch() for k, v in values.items()]
     for event in view.epochs:
-        values = {f"train/{name}": value for name, value in event.terms.items()}
-        known = [value for value in event.terms.values() if value is not None]
-        if known:
-            values["train/total"] = sum(known)
         if event.seconds > 0:
-            values["images_per_s"] = event.images / event.seconds
-            values["epoch_seconds"] = event.seconds
-        at = ms(event.time)
-        points += [Point(k, event.epoch, at, v) for k, v in values.items() if v is not None]
+            speed = {"images_per_s": event.images / event.seconds, "epoch_seconds": event.seconds}
+            points += [Point(k, event.epoch, ms(event.time), v) for k, v in speed.items()]
     return points
 
 
 def _row_points(view: StageView) -> list[Point]:
-    at, step = ms(view.rows_time), view.ref.position
-    return [
-        Point(f"{split}/{task}/{metric}", step, at, value)
-        for split, tasks in view.rows.items()
-        for task, metrics in tasks.items()
-        for metric, value in metrics.items()
-        if value is not None
-    ]
+    """The evaluation of the whole stage, at its last epoch."""
+    at, step = ms(view.rows_time), view.epochs_wanted or view.ref.position
+    return [Point(name, step, at, value) for name, value in view.row_values().items()]
 
 
 def _model(sequence: SequenceView, view: StageView) -> ModelRecord:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from itertools import permutations
 
+from orchestrator.tracking.curves import of_history
 from orchestrator.tracking.events import (
     DatasetRef,
     Direction,
@@ -151,7 +152,7 @@ class MadeUpSweep:
             ref = StageRef(sequence=name, key=key, parent=parent, position=position, tasks=(task,))
             rows = self._rows(order[:position], weight)
             if key in self._trained:
-                self._add(StageReused, stage=ref, rows=rows, evals={"val": f"e{key[1:]}"})
+                self._reuse(ref, rows)
             else:
                 self._train(ref, rows)
             parent = key
@@ -174,10 +175,8 @@ class MadeUpSweep:
         self._trained.add(ref.key)
         params = {"method": "had", "lr": 1e-3, "batch_size": 8}
         self._add(StageStarted, stage=ref, attempt=1, epochs=self._epochs, params=params)
-        (task,) = ref.tasks
         for epoch in range(1, self._epochs + 1):
-            terms = {f"new/{task}": 1.0 / epoch}
-            terms |= {f"{kind}/old": 0.3 / epoch for kind in ("db", "sg") if ref.position > 1}
+            terms = self._terms(ref, epoch)
             self._add(
                 EpochEnded,
                 sequence=ref.sequence,
@@ -202,6 +201,17 @@ class MadeUpSweep:
             steps_run=50,
             numerics={"workers": 1, "threads": 1, "device": "cpu", "torch": "2.13.0"},
         )
+
+    def _reuse(self, ref: StageRef, rows: Rows) -> None:
+        epochs = range(1, self._epochs + 1)
+        curves = of_history((self._terms(ref, epoch), {}) for epoch in epochs)
+        evals = {"val": f"e{ref.key[1:]}"}
+        self._add(StageReused, stage=ref, rows=rows, evals=evals, curves=curves)
+
+    @staticmethod
+    def _terms(ref: StageRef, epoch: int) -> dict[str, float]:
+        terms = {f"new/{ref.tasks[0]}": 1.0 / epoch}
+        return terms | {f"{kind}/old": 0.3 / epoch for kind in ("db", "sg") if ref.position > 1}
 
     def _rows(self, learned: tuple[str, ...], weight: float) -> Rows:
         lost = 0.1 if weight else 0.3

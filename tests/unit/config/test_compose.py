@@ -210,6 +210,11 @@ def test_bad_overrides_are_one_sentence(overrides: list[str], sentence: str) -> 
     [
         (["train.epochs=x"], "train.epochs=x is not allowed: a whole number"),
         (["train.epochs=0"], "train.epochs=0 is not allowed: 1 or more"),
+        (["train.eval_every=-1"], "train.eval_every=-1 is not allowed: 0 or more epochs"),
+        (
+            ["train.eval_every=2", "data.val_fraction=0"],
+            "train.eval_every=2 is not allowed: 0 where",
+        ),
         (["train.optimizer=adm"], "train.optimizer=adm is not allowed (did you mean 'adam'?)"),
         (["method.loss.delta=2"], "method.loss.delta=2"),
         (["net.norm=layer"], "net.norm=layer is not allowed: batch, frozen, group, sync"),

@@ -199,7 +199,7 @@ def _at(fields: dict, path: str):
 def test_fields_outside_the_key_change_neither_key_nor_weights(weights, micro_dataset, tmp_path):
     base = spec()
     off = spec(**train(teacher_cache=TeacherCache.OFF))
-    assert base.key == off.key
+    assert base.key == off.key == spec(**train(eval_every=1)).key
     again = fit(
         base.config,
         micro_dataset,

@@ -11,6 +11,7 @@ from thread_parallel import on_ranks
 
 from had_core.configs import Augment, Norm, Schedule, TeacherCache
 from had_core.errors import BadInput, Cancelled, NonFiniteLoss
+from had_core.evaluation import evaluate
 from had_core.methods import HadConfig, NaiveConfig
 from had_core.progress import FitProgress, SilentObserver
 from had_core.stage import Runtime, fit
@@ -83,6 +84,42 @@ def test_resume_is_bitwise_the_uninterrupted_run(micro_dataset, parent, stop_aft
     assert first_difference(whole.state, resumed.state) is None
     assert len(first.steps) + len(second.steps) == whole.steps_run
     assert [r.terms for r in resumed.history] == [r.terms for r in whole.history]
+
+
+def test_evaluating_inside_a_stage_leaves_the_training_as_it_is(micro_dataset, parent):
+    settings = {"epochs": 3, "eval_every": 2}
+    config = fit_config(2, train=replace(MICRO_TRAIN, **settings))
+    plain = fit(
+        replace(config, train=replace(config.train, eval_every=0)), micro_dataset, parent=parent
+    )
+    first, at_end = Recorder(), []
+
+    class Watching(Recorder):
+        def on_epoch(self, record, progress):
+            super().on_epoch(record, progress)
+            at_end.append(FitProgress.from_bytes(self.saved[-1]).tensors)
+
+    first = Watching()
+    scored = fit(config, micro_dataset, parent=parent, observer=first)
+    assert first_difference(plain.state, scored.state) is None
+    assert [r.terms for r in plain.history] == [r.terms for r in scored.history]
+    assert [bool(record.scores) for record in scored.history] == [False, True, False]
+    state = {name[4:]: v for name, v in at_end[1].items() if name.startswith("net/")}
+    assert scored.history[1].scores == evaluate(config, state, micro_dataset, "val")
+    assert set(scored.history[1].scores) == set(ORDER[:2])
+    resume = FitProgress.from_bytes(first.saved[1])
+    resumed = fit(config, micro_dataset, parent=parent, resume=resume)
+    assert first_difference(plain.state, resumed.state) is None
+    assert [r.scores for r in resumed.history] == [r.scores for r in scored.history]
+
+
+def test_ranks_evaluate_together(micro_dataset):
+    config = fit_config(1, train=replace(MICRO_TRAIN, eval_every=2))
+    plain = replace(config, train=MICRO_TRAIN)
+    left, right = on_ranks(2, lambda p: fit(config, micro_dataset, runtime=Runtime(parallel=p)))
+    alone, _ = on_ranks(2, lambda p: fit(plain, micro_dataset, runtime=Runtime(parallel=p)))
+    assert left.history[1].scores == right.history[1].scores != {}
+    assert first_difference(left.state, alone.state) is None
 
 
 def test_cache_off_and_float32_agree_up_to_rounding_and_float16_does_not(micro_dataset, parent):

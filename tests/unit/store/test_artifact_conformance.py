@@ -58,8 +58,20 @@ def test_sealed_comes_back_whole(store, kind, key_of):
         assert artefact.manifest == MANIFEST
         assert (artefact.kind, artefact.key) == (kind, key)
     assert store.is_sealed(kind, key)
+    assert {name: store.read(kind, key, name) for name in FILES} == FILES
     assert store.manifest(kind, key) == MANIFEST
     assert store.keys(kind) == [key]
+    assert store.read(kind, key, "other") is None is store.read(kind, key_of("b"), "history.json")
+
+
+def test_one_file_is_read_without_the_others_and_verified(store, kind, key_of):
+    key = key_of("a")
+    store.seal(kind, key, FILES, MANIFEST)
+    store.fs.write(f"{data_folder(store, kind, key)}/history.json", b"{}")  # as long as it was
+    assert store.read(kind, key, "model.safetensors") == FILES["model.safetensors"]
+    assert store.read(kind, key, "history.json") is None
+    assert [damage.key for damage in store.damaged] == [key]
+    assert not store.is_sealed(kind, key)
 
 
 def test_kinds_do_not_mix(store, kind, key_of):

@@ -138,7 +138,7 @@ class Story:
         params = {"method": "had", "lr": 1e-4}
         self._add(StageStarted, stage=ref, attempt=attempt, epochs=epochs, params=params)
 
-    def epoch(self, ref: StageRef, epoch: int, attempt: int = 1) -> None:
+    def epoch(self, ref: StageRef, epoch: int, attempt: int = 1, **fields: Any) -> None:
         terms = {f"new/{ref.tasks[0]}": 1.0 / epoch, "db/old": 0.5 / epoch}
         self._add(
             EpochEnded,
@@ -150,6 +150,7 @@ class Story:
             images=80,
             seconds=2.0,
             terms=terms,
+            **fields,
         )
 
     def rows(self, ref: StageRef) -> dict[str, dict[str, dict[str, float]]]:
@@ -178,8 +179,14 @@ class Story:
             numerics={"workers": 2, "device": "cpu"},
         )
 
-    def stage_reused(self, ref: StageRef) -> None:
-        self._add(StageReused, stage=ref, rows=self.rows(ref), evals={"test": f"eval-{ref.key}"})
+    def stage_reused(self, ref: StageRef, epochs: int = 2) -> None:
+        numbers = range(1, epochs + 1)
+        curves = {
+            f"train/new/{ref.tasks[0]}": tuple(1.0 / n for n in numbers),
+            "train/total": tuple(1.5 / n for n in numbers),
+        }
+        evals = {"test": f"eval-{ref.key}"}
+        self._add(StageReused, stage=ref, rows=self.rows(ref), evals=evals, curves=curves)
 
     def stage_failed(self, ref: StageRef, attempt: int = 1, final: bool = True) -> None:
         self._add(

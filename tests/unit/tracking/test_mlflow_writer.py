@@ -95,8 +95,8 @@ def test_numbers_pictures_and_tables(setup: Setup) -> None:
     }
     had = _by_name(state, "had depth>normal s0", "had")
     forgetting = [(s, v) for k, s, _, v in had["points"] if k == "R/depth/abs_err"]
-    assert forgetting == [(1, 0.1), (2, 0.2)]
-    assert ("delta_m", 2, 12.5) in [(k, s, v) for k, s, _, v in had["points"]]
+    assert forgetting == [(2, 0.1), (4, 0.2)]  # two epochs a stage
+    assert ("delta_m", 4, 12.5) in [(k, s, v) for k, s, _, v in had["points"]]
     table = json.loads(had["artifacts"]["R.json"])
     assert table["columns"][:3] == ["stage", "depth/abs_err", "depth/rel_err"]
     assert table["data"][0] == ["1 depth", 0.1, 1.1, None, None]
@@ -105,6 +105,50 @@ def test_numbers_pictures_and_tables(setup: Setup) -> None:
     model = state["models"]["model " + key]
     assert model["status"] == "READY"
     assert ("test/depth/abs_err", 2, 0.2) in model["points"]
+
+
+def test_the_curves_of_a_sequence_have_one_axis_and_no_gap(setup: Setup) -> None:
+    """Also where another sequence, or another run, trained the first stage."""
+    client = FakeMlflow()
+    setup.writer(client).drain()
+    state = snapshot(client)
+    for method in ("had", "naive"):
+        run = _by_name(state, f"{method} depth>normal s0", method)
+        curves: dict[str, list[tuple[int, float]]] = {}
+        for key, step, _, value in run["points"]:
+            curves.setdefault(key, []).append((step, value))
+        assert curves["train/new/depth"] == [(1, 1.0), (2, 0.5)], method
+        assert curves["train/new/normal"] == [(3, 1.0), (4, 0.5)], method
+        assert [step for step, _ in curves["train/total"]] == [1, 2, 3, 4]
+        assert [step for step, _ in curves["R/depth/abs_err"]] == [2, 4]
+        assert [step for step, _ in curves["R/normal/mean_deg"]] == [4]
+
+
+def test_evaluations_inside_a_stage(
+    tmp_path: Path, new_story: Callable[..., Any], pictures: Pictures
+) -> None:
+    story = new_story()
+    story.run_started()
+    name = story.sequence_started("had", ("depth", "normal"))
+    parent = story.ref(name, 1, "1" * 64, None)
+    story.stage_reused(parent)
+    ref = story.ref(name, 2, "2" * 64, parent.key)
+    story.stage_started(ref)
+    story.epoch(ref, 1, scores={"depth": {"abs_err": 0.75, "rel_err": None}})
+    story.epoch(ref, 2)
+    story.stage_finished(ref)
+    setup = Setup(tmp_path, story.run, pictures)
+    setup.append(story.events)
+    client = FakeMlflow()
+    setup.writer(client).drain()
+    state = snapshot(client)
+    sequence = _by_name(state, "had depth>normal s0", "had")
+    stage = _by_name(state, "2 normal", "had")
+    inside = [
+        [(k, s, v) for k, s, _, v in r["points"] if k[:4] == "val/"] for r in (sequence, stage)
+    ]
+    assert inside == [[("val/depth/abs_err", 3, 0.75)], [("val/depth/abs_err", 1, 0.75)]]
+    assert ("test/depth/abs_err", 2, 0.2) in [(k, s, v) for k, s, _, v in stage["points"]]
 
 
 def test_fake_and_real_mlflow_end_in_the_same_state(
