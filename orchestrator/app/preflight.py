@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.app.datasets import training_images
 from orchestrator.config import Backend, Device
-from orchestrator.execution.cluster import ClusterSettings, placed, usable_cpus
+from orchestrator.execution.cluster import ClusterSettings, check_cluster, placed, usable_cpus
 from orchestrator.execution.environment import job_cluster
 
 if TYPE_CHECKING:
@@ -41,9 +41,16 @@ def check_sizes(config: RunConfig) -> None:
 
 
 def check_place(config: RunConfig) -> None:
-    """Raise BadInput where this machine lacks the CPUs; other clusters are asked when joined."""
+    """Raise BadInput where this machine lacks the CPUs, or the cluster to join cannot be joined.
+
+    Whether a cluster that can be joined has room is asked when it is.
+    """
     cluster, settings = config.cluster, cluster_settings(config.cluster)
-    if cluster.backend is Backend.RAY and settings.address is None and not settings.gpu:
+    if cluster.backend is not Backend.RAY:
+        return
+    if settings.address is not None:
+        check_cluster(settings.address)
+    elif not settings.gpu:
         placed(settings, [{"CPU": float(usable_cpus())}])
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from had_core.errors import BadInput
 from orchestrator.app.datasets import fingerprints_of, open_dataset
-from orchestrator.app.preflight import check_before_writing
+from orchestrator.app.preflight import check_before_writing, check_place
 from orchestrator.app.results_table import FILE
 from orchestrator.app.run import location, record, tasks_of
 from orchestrator.app.scores import constant_row
@@ -53,6 +53,8 @@ def sweep(config: RunConfig, display: SweepDisplay, more: int = 0) -> SweepResul
         KeyboardInterrupt: after Ctrl-C, once the state of running stages is safe.
     """
     started = time.perf_counter()
+    from orchestrator.search.study import remaining
+
     if config.search is None:
         raise BadInput("search=null is not allowed for a sweep: tpe, random, grid or nsga2")
     check_before_writing(config)
@@ -64,10 +66,17 @@ def sweep(config: RunConfig, display: SweepDisplay, more: int = 0) -> SweepResul
         tasks_of(config, dataset),
         constant_row(dataset, store, config.slicing),
     )
+    if store.runs.read(config.name) is None:
+        check_place(config)  # before anything carries the name
     record(store, config)
     with _only_driver(store, config.name):
         study = open_sweep(config, store)
         search = _extended(study, config.search, more)
+        if remaining(study, search):
+            check_place(config)
+        study.set_user_attr(
+            TRIALS, search.trials
+        )  # not when refused: the next +N would count twice
         driver = SweepDriver(problem, search, study, store, dataset, display)
         driver.run()
         if driver.interrupted:
@@ -122,12 +131,10 @@ def _only_driver(store: Store, name: str) -> Iterator[None]:
 
 
 def _extended(study: Study, search: SearchConfig, more: int) -> SearchConfig:
-    """With as many trials as were last asked for, and ``more``; the study remembers.
+    """With as many trials as were last asked for, and ``more``.
 
     Raises:
         BadInput: the space holds fewer settings.
     """
     trials = max(search.trials, int(study.user_attrs.get(TRIALS, 0))) + more
-    extended = replace(search, trials=trials)
-    study.set_user_attr(TRIALS, trials)
-    return extended
+    return replace(search, trials=trials)

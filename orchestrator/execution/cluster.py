@@ -26,10 +26,11 @@ from orchestrator.execution.environment import (
     file_of,
     private_environment,
 )
+from orchestrator.execution.joining import check_joinable
 from orchestrator.execution.placement import ClusterSettings, Resources, placed
 from orchestrator.execution.scratch import scratch_folder
 
-__all__ = ["Cluster", "ClusterSettings", "connect", "placed", "usable_cpus"]
+__all__ = ["Cluster", "ClusterSettings", "check_cluster", "connect", "placed", "usable_cpus"]
 
 _log = logging.getLogger(__name__)
 _LEAVING_S = 20.0
@@ -76,6 +77,12 @@ def connect(
     with _joined_cluster(settings.address), _messages_to_log():
         settings = _placed_beside_others(settings, most_lanes)
         yield Cluster(settings, shared_scratch or tempfile.gettempdir(), private=False)
+
+
+def check_cluster(address: str) -> None:
+    """Raise BadInput where the Ray cluster at ``address`` cannot be joined; starts nothing."""
+    with environment(QUIET_RAY):
+        check_joinable(address)
 
 
 def _placed_beside_others(settings: ClusterSettings, most_lanes: int | None) -> ClusterSettings:
@@ -129,9 +136,10 @@ def _joined_cluster(address: str) -> Iterator[None]:
     import ray
 
     with environment(QUIET_RAY):
+        head = check_joinable(address)
         try:
             ray.init(
-                address=address,
+                address=head,
                 log_to_driver=False,
                 logging_level=logging.WARNING,
                 runtime_env=_shipped_code(),

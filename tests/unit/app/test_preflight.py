@@ -8,6 +8,7 @@ from had_core.errors import BadInput
 from orchestrator.app.plan import plan
 from orchestrator.app.run import run
 from orchestrator.execution.cluster import usable_cpus
+from orchestrator.store import Store
 
 OF_THE_DATA = [
     (["train.batch_size=24"], r"train\.batch_size=24 is not allowed: at most the 18 images"),
@@ -64,3 +65,15 @@ def test_more_workers_than_this_machine_has(config_of, display, tmp_path):
     with pytest.raises(BadInput, match=f"cluster.workers={workers} .*wants {workers} CPUs"):
         run(config, display)
     assert not (tmp_path / "store").exists()
+
+
+def test_a_cluster_that_nobody_answers_for(config_of, display, tmp_path):
+    config = config_of("cluster=local", "cluster.address=127.0.0.1:9")
+    refused = pytest.raises(BadInput, match=r"cluster\.address=127\.0\.0\.1:9 cannot be reached")
+    with refused:
+        run(config, display)
+    assert not (tmp_path / "store").exists()
+    Store.open(tmp_path / "store")
+    with refused:
+        run(config, display)
+    assert not (tmp_path / "store" / "runs").exists()

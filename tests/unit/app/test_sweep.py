@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from had_core.methods import HadConfig, NaiveConfig
 from had_core.metrics.lifelong import RMatrix
 from had_core.sequence import run_sequence
 from orchestrator.app.sweep import sweep, sweep_folder
-from orchestrator.config import compose
+from orchestrator.config import Backend, compose
 from orchestrator.display.sweep_live import SilentSweepDisplay
 from orchestrator.execution.messages import Outcome
 from orchestrator.plan.artifacts import ArtifactKind
@@ -222,6 +223,11 @@ def test_trials_can_be_added_to_a_finished_sweep(tiny, tmp_path):
     words = ("search=random", "search.trials=1", "search.space={method:{lambda:[0.5,4.0,9.0]}}")
     config = settings(tiny, tmp_path / "store", *words)
     assert len(sweep(config, Heard()).trials) == 1
+    elsewhere = replace(
+        config, cluster=replace(config.cluster, backend=Backend.RAY, address="127.0.0.1:9")
+    )
+    with pytest.raises(BadInput, match="cannot be reached"):
+        sweep(elsewhere, Heard(), more=1)
     more = sweep(config, Heard(), more=1)
     assert more.trials_wanted == 2 and {t.state for t in more.trials} == {"complete"}
     assert len(sweep(config, Heard()).trials) == 2, "the study remembers what it was asked for"
