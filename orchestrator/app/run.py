@@ -39,7 +39,6 @@ from orchestrator.tracking.location import TrackingLocation
 if TYPE_CHECKING:
     from had_core.data import ShardDataset
     from had_core.tasks import DenseTask
-    from orchestrator.config import ClusterConfig
     from orchestrator.display.live import Display
 
 T = TypeVar("T")
@@ -94,13 +93,15 @@ def run(config: RunConfig, display: Display) -> RunResult:
     )
 
 
-def placement(cluster: ClusterConfig, dataset: ShardDataset) -> Placement:
+def placement(config: RunConfig, dataset: ShardDataset) -> Placement:
     """Where the stages of a configuration execute."""
+    cluster = config.cluster
     return Placement(
         dataset=Path(dataset.path),
         cluster=cluster_settings(cluster),
         inline=cluster.backend is Backend.INLINE,
         device=cluster.device.value,
+        sample_every=config.tracking.system_every,
     )
 
 
@@ -136,7 +137,7 @@ def _execute(
             tree,
             store,
             config.name,
-            placement(config.cluster, dataset),
+            placement(config, dataset),
             on_event=hear,
             journal=journal,
         )

@@ -137,7 +137,7 @@ def _engine(
     """The engine with its lanes, and the scratch folder of its cluster; None without Ray."""
     from orchestrator.execution.session import engine_session, inline_session
 
-    place = placement(config.cluster, dataset)
+    place = placement(config, dataset)
     if place.inline:
         with inline_session(store, place) as session:
             yield session, None

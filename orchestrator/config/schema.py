@@ -100,11 +100,18 @@ class TrackingConfig:
     Attributes:
         uri: None is a sqlite file in the store's folder; see ``tracking.TrackingLocation``.
         experiment: None is the recipe's name.
+        system_every: seconds between looks at processors, memory and GPU while a stage trains;
+            their means over every epoch are shown. 0 for none.
     """
 
     enabled: bool = True
     uri: str | None = None
     experiment: str | None = None
+    system_every: float = 5.0
+
+    def __post_init__(self) -> None:
+        every = self.system_every
+        require(every >= 0, "tracking.system_every", every, "0 or more seconds")
 
 
 @dataclass(frozen=True)

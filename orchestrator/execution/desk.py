@@ -176,14 +176,23 @@ class Desk:
 
     # During -------------------------------------------------------------------------------------
 
-    def save_epoch(self, record: EpochRecord, progress: Callable[[], FitProgress]) -> None:
-        """Make an epoch durable before the next one begins."""
+    def save_epoch(
+        self,
+        record: EpochRecord,
+        progress: Callable[[], FitProgress],
+        system: Mapping[str, float] | None = None,
+    ) -> None:
+        """Make an epoch durable before the next one begins.
+
+        Args:
+            system: what the machine did meanwhile.
+        """
         attempts = [asdict(attempt) for attempt in self._attempts(record.steps)]
         meta = {"attempts": attempts, "numerics": list(self._all_numerics())}
         self._partial.write(progress().to_bytes(), meta)
-        self._append(self._ended(record))
+        self._append(self._ended(record, system))
 
-    def _ended(self, record: EpochRecord) -> EpochEnded:
+    def _ended(self, record: EpochRecord, system: Mapping[str, float] | None = None) -> EpochEnded:
         return EpochEnded(
             time=time.time(),
             run=self._work.run,
@@ -196,6 +205,7 @@ class Desk:
             seconds=record.seconds,
             terms=record.terms,
             scores=record.scores,
+            system=system or {},
         )
 
     def _attempts(self, steps_so_far: int) -> tuple[Attempt, ...]:

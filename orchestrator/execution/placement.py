@@ -148,12 +148,14 @@ class Placement:
         cluster: lanes, workers, threads.
         inline: in this process instead of on Ray; one lane, one worker.
         device: ``cpu`` or ``cuda``.
+        sample_every: seconds between looks at the load of a worker's machine; 0 for none.
     """
 
     dataset: Path
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     inline: bool = False
     device: str = "cpu"
+    sample_every: float = 0.0
 
     def __post_init__(self) -> None:
         lanes = self.cluster.lanes or 1

@@ -213,6 +213,7 @@ def _runner_factory(store: Store, placement: Placement, threads: int) -> RunnerF
         threads=threads,
         device=placement.device,
         commit=commit(),
+        sample_every=placement.sample_every,
     )
     return functools.partial(open_worker, settings)
 

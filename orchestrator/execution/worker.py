@@ -31,6 +31,7 @@ from had_core.tensors import from_bytes
 from orchestrator.execution.claiming import wait_for_claim
 from orchestrator.execution.desk import Desk
 from orchestrator.execution.ending import Ending
+from orchestrator.execution.machine import MachineSampler
 from orchestrator.execution.messages import (
     FailureKind,
     Lease,
@@ -65,6 +66,7 @@ class WorkerSettings:
         device: ``cpu`` or ``cuda``.
         commit: git commit of the driver's code, for manifests.
         scratch: folder for caches that may vanish; the system's temporary folder by default.
+        sample_every: seconds between looks at the machine's load; 0 for none.
     """
 
     store: str
@@ -73,6 +75,7 @@ class WorkerSettings:
     device: str = "cpu"
     commit: str = ""
     scratch: str | None = None
+    sample_every: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class StageWorker:
         self._store, self._runtime = store, runtime
         self._parallel = runtime.parallel
         self._journals: dict[str, Journal] = {}
+        self._machine = MachineSampler(settings.sample_every)
 
     def run(self, lease: Lease, work: StageWork, tell: Tell) -> Outcome:
         ended = Ending(lease.key)
@@ -240,15 +244,16 @@ class StageWorker:
         with self._alone():
             if job.desk is not None:
                 job.desk.announce()
-        return fit(
-            config,
-            self._dataset,
-            parent=weights,
-            memory=memory,
-            observer=self._observer(job, resume.epoch if resume else 0),
-            resume=resume,
-            runtime=self._runtime,
-        )
+        with self._machine.running() if job.desk else contextlib.nullcontext():
+            return fit(
+                config,
+                self._dataset,
+                parent=weights,
+                memory=memory,
+                observer=self._observer(job, resume.epoch if resume else 0),
+                resume=resume,
+                runtime=self._runtime,
+            )
 
     def _observer(self, job: _Job, done: int) -> StageObserver:
         """Rank 0 reports and saves; ``done`` epochs are finished already."""
@@ -258,7 +263,7 @@ class StageWorker:
 
         def save(record: EpochRecord, progress: Callable[[], FitProgress]) -> None:
             with self._alone():
-                desk.save_epoch(record, progress)
+                desk.save_epoch(record, progress, self._machine.take())
 
         batch_size = job.stage.fit.config.train.batch_size
         return Reporter(self._start(job, desk, done), batch_size, job.tell, save)

@@ -263,6 +263,7 @@ class EpochEnded(Event):
         seconds: wall time of the epoch.
         terms: mean of every loss term (``new/depth``, ``db/semantic``).
         scores: task -> metric -> value on the validation part, where it was evaluated.
+        system: what the worker's machine did meanwhile; names of MLflow's system metrics.
     """
 
     sequence: str
@@ -274,6 +275,7 @@ class EpochEnded(Event):
     seconds: float
     terms: Numbers
     scores: Mapping[str, Numbers] = field(default_factory=dict)
+    system: Numbers = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

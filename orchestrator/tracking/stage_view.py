@@ -249,9 +249,12 @@ def _epoch_points(view: StageView) -> list[Point]:
         return []
     points = [Point(k, n, at, v) for n, at, values in view.by_epoch() for k, v in values.items()]
     for event in view.epochs:
+        found = {f"system/{name}": value for name, value in event.system.items()}
         if event.seconds > 0:
-            speed = {"images_per_s": event.images / event.seconds, "epoch_seconds": event.seconds}
-            points += [Point(k, event.epoch, ms(event.time), v) for k, v in speed.items()]
+            found["images_per_s"] = event.images / event.seconds
+            found["epoch_seconds"] = event.seconds
+        at = ms(event.time)
+        points += [Point(k, event.epoch, at, v) for k, v in found.items() if v is not None]
     return points
 
 

@@ -14,17 +14,21 @@ from orchestrator.execution.messages import (
     Status,
 )
 from orchestrator.store import Store
-from orchestrator.tracking.events import StageFailed
+from orchestrator.tracking.events import EpochEnded, StageFailed
 from orchestrator.tracking.journal import Journal, JournalReader
 
 
-def place(dataset, **cluster) -> Placement:
-    return Placement(dataset.path, ClusterSettings(threads=1, **cluster), inline=True)
+def place(dataset, sample_every=0.0, **cluster) -> Placement:
+    settings = ClusterSettings(threads=1, **cluster)
+    return Placement(dataset.path, settings, inline=True, sample_every=sample_every)
 
 
 def test_a_tree_runs_to_the_end_and_again_does_nothing(pair, finished, micro_dataset, store):
     heard = []
-    result = run_tree(pair, store, RUN, place(micro_dataset), on_event=heard.append)
+    sampled = place(micro_dataset, sample_every=0.01)
+    result = run_tree(pair, store, RUN, sampled, on_event=heard.append)
+    ended = [e for e in JournalReader.open(store.uri, RUN).events() if isinstance(e, EpochEnded)]
+    assert all(event.system["process_memory_usage_megabytes"] > 0 for event in ended) and ended
     assert weights(pair, store) == weights(pair, finished)
     assert rows(pair, store) == rows(pair, finished)
     assert set(result.outcomes) == {node.key for node in pair}

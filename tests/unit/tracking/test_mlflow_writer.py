@@ -134,7 +134,8 @@ def test_evaluations_inside_a_stage(
     story.stage_reused(parent)
     ref = story.ref(name, 2, "2" * 64, parent.key)
     story.stage_started(ref)
-    story.epoch(ref, 1, scores={"depth": {"abs_err": 0.75, "rel_err": None}})
+    system = {"cpu_utilization_percentage": 80.0}
+    story.epoch(ref, 1, scores={"depth": {"abs_err": 0.75, "rel_err": None}}, system=system)
     story.epoch(ref, 2)
     story.stage_finished(ref)
     setup = Setup(tmp_path, story.run, pictures)
@@ -148,7 +149,9 @@ def test_evaluations_inside_a_stage(
         [(k, s, v) for k, s, _, v in r["points"] if k[:4] == "val/"] for r in (sequence, stage)
     ]
     assert inside == [[("val/depth/abs_err", 3, 0.75)], [("val/depth/abs_err", 1, 0.75)]]
-    assert ("test/depth/abs_err", 2, 0.2) in [(k, s, v) for k, s, _, v in stage["points"]]
+    own = [(k, s, v) for k, s, _, v in stage["points"]]
+    assert ("test/depth/abs_err", 2, 0.2) in own
+    assert ("system/cpu_utilization_percentage", 1, 80.0) in own
 
 
 def test_fake_and_real_mlflow_end_in_the_same_state(
