@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from had_core.canonical import derive_seed
+from had_core.configs import NetConfig
 from had_core.errors import BadInput
 from had_core.fit_config import FitConfig
 from had_core.nets.lifelong import LifelongNet
@@ -55,7 +56,14 @@ def load_net(
     config: FitConfig, tasks: Sequence[DenseTask], state: Mapping[str, Tensor]
 ) -> LifelongNet:
     """The net after the fit, from its sealed weights, ready to predict."""
-    net = LifelongNet(config.net, 0)
+    return trained_net(config.net, tasks, state)
+
+
+def trained_net(
+    config: NetConfig, tasks: Sequence[DenseTask], state: Mapping[str, Tensor]
+) -> LifelongNet:
+    """The net of these weights, in eval mode; ``tasks`` in the order in which they were grown."""
+    net = LifelongNet(config, 0)
     for task in tasks:
         net.grow(task, 0)
     net.load_state_dict(dict(state))

@@ -115,6 +115,13 @@ class DenseTask:
             metrics = (first, MetricSpec("rel_err", _DOWN)) if self.relative_error else (first,)
         return metrics
 
+    @property
+    def prediction_dtype(self) -> str:
+        """Type that holds a prediction: for LABELS the smallest with all classes, else float32."""
+        if self.kind is TaskKind.LABELS:
+            return "uint8" if self.channels <= 256 else "uint16"
+        return "float32"
+
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> DenseTask:
         return cls(

@@ -14,6 +14,7 @@ from orchestrator.cli import (
     explain,
     jobs,
     plan,
+    predict,
     rerun,
     resume,
     run,
@@ -46,6 +47,7 @@ app.command("rerun")(rerun.rerun)
 app.command("runs")(runs.runs)
 app.command("show")(show.show)
 app.command("explain")(explain.explain)
+app.command("predict")(predict.predict)
 app.command("sync")(sync.sync)
 app.command("ui")(ui.ui)
 app.command("submit")(submit.submit)

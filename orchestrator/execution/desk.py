@@ -228,8 +228,12 @@ class Desk:
             manifest = {"fit": self.stage.key, "method": memory.method.name, **self._provenance}
             self._store.seal(ArtifactKind.MEMORY, memory.key, files, manifest)
 
-    def seal_fit(self, result: FitResult) -> bytes | None:
-        """Seal the trained net; the other writer's net where that one was first and differs."""
+    def seal_fit(self, result: FitResult, data: Mapping[str, Any]) -> bytes | None:
+        """Seal the trained net; the other writer's net where that one was first and differs.
+
+        Args:
+            data: what the net was trained on, so that it can be used without (``trained_on``).
+        """
         self._journal.flush()
         net = to_bytes(result.state)
         history = json.dumps([asdict(record) for record in result.history]).encode()
@@ -243,6 +247,7 @@ class Desk:
             "seconds": sum(record.seconds for record in result.history),
             "teacher_seconds": result.teacher_seconds,
             "mixed_numerics": len(self._all_numerics()) > 1,
+            "data": data,
             **self._provenance,
         }
         files = {formats.NET: net, formats.HISTORY: history}

@@ -1,4 +1,4 @@
-"""Where a result came from: versions, commit, numerics class."""
+"""Where a result came from: versions, commit, data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import functools
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from had_core.canonical import to_plain
+from had_core.data.manifest import DatasetManifest
 
 COMMIT_FILE = "commit"  # in the package's resources, where the code was shipped without its history
 _RECORDED = ("had-orchestrator", "torch", "numpy", "pyarrow", "ray", "safetensors")
@@ -44,3 +49,17 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
+
+
+def trained_on(manifest: DatasetManifest, tasks: Sequence[str]) -> dict[str, Any]:
+    """What has to be known of a data set to use a net that was trained on it.
+
+    Its name, the size of its images, and its ``tasks`` in the order in which the net learned them.
+    """
+    known = {task.name: to_plain(task) for task in manifest.tasks}
+    return {
+        "name": manifest.name,
+        "height": manifest.height,
+        "width": manifest.width,
+        "tasks": [known[name] for name in tasks],
+    }

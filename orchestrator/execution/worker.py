@@ -41,7 +41,7 @@ from orchestrator.execution.messages import (
     Status,
 )
 from orchestrator.execution.observer import Reporter
-from orchestrator.execution.provenance import versions
+from orchestrator.execution.provenance import trained_on, versions
 from orchestrator.execution.runner import StageRunner, Tell
 from orchestrator.execution.sharing import share_bytes, share_json
 from orchestrator.plan.numerics import NumericsClass
@@ -293,7 +293,8 @@ class StageWorker:
             if desk is not None:
                 if desk.needs_memory():
                     desk.seal_memory(result)
-                theirs = desk.seal_fit(result)
+                data = trained_on(self._dataset.manifest, desk.stage.fit.config.tasks)
+                theirs = desk.seal_fit(result, data)
         theirs = share_bytes(self._parallel, theirs)
         return result.state if theirs is None else from_bytes(theirs)[0]
 

@@ -6,6 +6,8 @@ Needs numpy and pillow only, so that a worker may call it after an evaluation.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +60,27 @@ def render_examples(task: DenseTask, images: Array, truths: Array, predictions: 
     canvas = _grid([_enlarge(column) for column in columns])
     shown = np.union1d(truths, predictions) if task.kind is TaskKind.LABELS else np.empty(0)
     legend = _Legend(task, span, shown, canvas.width).draw()
+    return _png(_stack(canvas, legend))
+
+
+def render_prediction(task: DenseTask, image: Array, prediction: Array) -> bytes:
+    """A PNG of one image beside its prediction, for images that have no truth.
+
+    Args:
+        image: float ``[H,W,3]`` in 0..1.
+        prediction: decoded: ``[H,W]``, for UNIT_VECTOR ``[H,W,3]``. The colours of a SCALAR cover
+            the bulk of its values.
+    """
+    values = prediction[None]
+    if task.kind is not TaskKind.LABELS:
+        task = replace(task, invalid=None)
+        values = values.reshape(1, *image.shape[:2], task.channels)
+    span = _span(task, values)
+    pixels = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)[None]
+    columns = [_enlarge(column) for column in (pixels, _colour(task, values, span))]
+    canvas = _grid(columns, ("image", "prediction"))
+    shown = np.unique(values) if task.kind is TaskKind.LABELS else np.empty(0)
+    legend = _Legend(task, span, shown, canvas.width, unlabelled=False).draw()
     return _png(_stack(canvas, legend))
 
 
@@ -128,15 +151,15 @@ def _enlarge(pixels: Pixels) -> Pixels:
     return pixels.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def _grid(columns: list[Pixels]) -> Image.Image:
+def _grid(columns: list[Pixels], titles: Sequence[str] = _TITLES) -> Image.Image:
     """Columns of equal ``[B,H,W,3]`` under their titles."""
     from PIL import Image
 
     count, height, width, _ = columns[0].shape
-    size = (3 * width + 2 * _GAP, _LINE + count * (height + _GAP))
+    size = (len(columns) * (width + _GAP) - _GAP, _LINE + count * (height + _GAP))
     canvas = Image.new("RGB", size, _PAPER)
     draw = _draw(canvas)
-    for column, (title, pixels) in enumerate(zip(_TITLES, columns, strict=True)):
+    for column, (title, pixels) in enumerate(zip(titles, columns, strict=True)):
         left = column * (width + _GAP)
         draw.text((left + 2, 1), title, _INK, _font())
         for row in range(count):
@@ -149,19 +172,30 @@ class _Legend:
     """What the colours mean, under the grid: a bar with its range, or the classes that occur."""
 
     def __init__(
-        self, task: DenseTask, span: tuple[float, float], shown: Floats, width: int
+        self,
+        task: DenseTask,
+        span: tuple[float, float],
+        shown: Floats,
+        width: int,
+        *,
+        unlabelled: bool = True,
     ) -> None:
         self._task = task
         self._span = span
         self._classes = [int(c) for c in shown if 0 <= c < task.channels]
         self._width = width
+        self._unlabelled = unlabelled
 
     def draw(self) -> Image.Image:
         if self._task.kind is TaskKind.LABELS:
             return self._draw_classes()
         if self._task.kind is TaskKind.UNIT_VECTOR:
-            return self._draw_text(f"{self._task.name}: x red, y green, z blue; black: no label")
+            return self._draw_text(f"{self._task.name}: x red, y green, z blue{self._black}")
         return self._draw_bar()
+
+    @property
+    def _black(self) -> str:
+        return ";  black: no label" if self._unlabelled else ""
 
     def _strip(self, lines: int) -> Image.Image:
         from PIL import Image
@@ -184,15 +218,17 @@ class _Legend:
         left = 2 + self._put(draw, 2, f"{what}  {low} ")
         colours = _scalar_map(self._task)(np.linspace(0, 1, 128))[None].repeat(_TEXT, axis=0)
         strip.paste(Image.fromarray(colours), (left, 2))
-        self._put(draw, left + 134, f"{high};  black: no label")
+        self._put(draw, left + 134, f"{high}{self._black}")
         return strip
 
     def _draw_classes(self) -> Image.Image:
         names = self._task.class_names or tuple(map(str, range(self._task.channels)))
         colours = class_colours(self._task.channels)
         items = [(names[c], tuple(int(v) for v in colours[c])) for c in self._classes]
+        if self._unlabelled:
+            items.append(("no label", INVALID))
         places, left, line = [], 2, 0
-        for name, _ in (*items, ("no label", INVALID)):
+        for name, _ in items:
             width = _TEXT + 6 + int(_font().getlength(name)) + 10
             if left + width > self._width and left > 2:
                 left, line = 2, line + 1
@@ -200,7 +236,7 @@ class _Legend:
             left += width
         strip = self._strip(line + 1)
         draw = _draw(strip)
-        for (x, y), (name, colour) in zip(places, (*items, ("no label", INVALID)), strict=True):
+        for (x, y), (name, colour) in zip(places, items, strict=True):
             draw.rectangle((x, y + 2, x + _TEXT, y + 2 + _TEXT), fill=colour)
             draw.text((x + _TEXT + 4, y + 1), name, _INK, _font())
         return strip

@@ -37,6 +37,7 @@ from orchestrator.tracking.journal import Journal
 
 FINGERPRINTS = {"train": "a" * 64, "test": "b" * 64}
 METRICS = {
+    "edge_occlusion": ("iou", "bce"),
     "depth": ("abs_err", "rel_err"),
     "normal": ("mean_deg", "median_deg"),
     "semantic": ("miou", "pixel_acc"),
@@ -149,8 +150,15 @@ class MadeUpStore:
             ),
         ]
 
-    def seal(self, run: str, sequence: str, stage: StageSpec) -> None:
-        """The artefacts of one stage, with files of a few bytes."""
+    def seal(
+        self,
+        run: str,
+        sequence: str,
+        stage: StageSpec,
+        weights: bytes = b"weights",
+        **manifested: Any,
+    ) -> None:
+        """The artefacts of one stage, with files of a few bytes unless ``weights`` are given."""
         manifest = {
             "spec": stage.fit.to_json(),
             "run": run,
@@ -163,8 +171,9 @@ class MadeUpStore:
             "numerics": asdict(NUMERICS),
             "versions": {"torch": "2.13.0"},
             "commit": "c" * 40,
+            **manifested,
         }
-        net = {formats.NET: b"weights", formats.HISTORY: b"[]"}
+        net = {formats.NET: weights, formats.HISTORY: b"[]"}
         self.store.seal(ArtifactKind.FIT, stage.key, net, manifest)
         for each in stage.evals:
             row = row_of(each.tasks, stage.position)

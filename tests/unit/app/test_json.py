@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -92,6 +93,13 @@ def test_show(ran) -> None:
 def test_explain(ran) -> None:
     left, right = (sequence.stages[-1].key for sequence in ran.result.sequences)
     check(printed("explain", left, right, "--store", str(ran.store)), "had explain", "had run")
+
+
+def test_predict(ran, tmp_path) -> None:
+    key = ran.result.sequences[-1].stages[-1].key
+    np.save(tmp_path / "image.npy", np.zeros((16, 20, 3), np.float32))
+    words = (key, str(tmp_path / "image.npy"), str(tmp_path / "out"), "--store", str(ran.store))
+    check(printed("predict", *words), "had predict", "had run")
 
 
 def test_data(tmp_path) -> None:
