@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,3 +58,18 @@ def first_difference(
             gap = (a.double() - b.double()).abs().max().item()
             return name, gap if gap == gap else float("inf")
     return None
+
+
+def relative_distance(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
+    """``|left - right| / |right|`` in 2-norms over all floating tensors taken as one vector.
+
+    Infinite where names or shapes differ, or a value is not finite.
+    """
+    if {n: t.shape for n, t in left.items()} != {n: t.shape for n, t in right.items()}:
+        return math.inf
+    names = [name for name, tensor in right.items() if tensor.is_floating_point()]
+    gap = sum((left[n].double() - right[n].double()).square().sum().item() for n in names)
+    size = sum(right[n].double().square().sum().item() for n in names)
+    if not math.isfinite(gap):
+        return math.inf
+    return math.sqrt(gap / size) if size else (math.inf if gap else 0.0)

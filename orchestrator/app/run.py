@@ -55,6 +55,8 @@ def recorded(store_root: str, name: str) -> RunConfig:
     if record is None:
         known = ", ".join(run.name for run in store.runs.list()) or "none"
         raise BadInput(f"run '{name}' is not in store {store.uri}: it has {known}")
+    if record.keeps:
+        raise BadInput(f"'{name}' is of had rerun: the same had rerun command continues it")
     config = RunConfig.from_json(record.config)
     return config.at(replace(config.store, root=store.uri))
 
@@ -129,7 +131,7 @@ def _execute(
         display.event(event)
 
     def results(reused: frozenset[str]) -> tuple[SequenceResult, ...]:
-        by_name = {task.name: task for task in tasks_of(config, dataset)}
+        by_name = {task.name: task for task in dataset.manifest.tasks}
         return sequence_results(tree.sequences, by_name, store, reused, reference.result())
 
     try:

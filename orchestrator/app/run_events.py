@@ -170,7 +170,8 @@ def _params(config: RunConfig, sequence: SequenceSpec) -> dict[str, Scalar]:
     """Settings worth a column in MLflow's table."""
     from had_core.canonical import to_plain
 
-    method = dict(config.methods)[sequence.method]
+    own = sequence.stages[-1].fit.config.method  # of a rerun, whose stages have many settings
+    method = dict(config.methods).get(sequence.method, own)
     params: dict[str, Scalar] = {
         "method": method.name,
         "order": ">".join(sequence.order),

@@ -1,4 +1,4 @@
-"""A single sealed stage: found by what a person has of it, and as a tree of its own."""
+"""A single sealed stage, found by what a person has of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from had_core.errors import BadInput
 from orchestrator.config import RunConfig
 from orchestrator.plan.artifacts import ArtifactKind
-from orchestrator.plan.specs import FIT_VERSION, EvalSpec, FitSpec, SequenceSpec, StageSpec
-from orchestrator.plan.tree import PrefixTree
+from orchestrator.plan.specs import FIT_VERSION, FitSpec
 from orchestrator.tracking.location import TrackingLocation
 from orchestrator.tracking.lookup import stage_key_of
 
@@ -86,11 +85,3 @@ def _tracking_uris(store: Store) -> list[str | None]:
         if uri not in uris:
             uris.append(uri)
     return uris
-
-
-def tree_of(fit: FitSpec, method: str, fingerprints: Mapping[str, str]) -> PrefixTree:
-    """The stage alone, scored on the test split, as a sequence of one."""
-    evals = (EvalSpec(fit, "test", fingerprints["test"]),)
-    stage = StageSpec(fit, evals)
-    config = fit.config
-    return PrefixTree.of([SequenceSpec(method, config.tasks, config.seed, (stage,))])

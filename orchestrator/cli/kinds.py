@@ -208,7 +208,7 @@ class _Rerun(Kind):
         console().print(rerun_tables(result))
 
     def exit_code(self, result: Any) -> int:
-        return 1 if result.reproduced is False and result.same_numerics is not False else 0
+        return 0 if result.holds else 1
 
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (_Run(), _Sweep(), _Compare(), _Rerun())}

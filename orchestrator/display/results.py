@@ -166,11 +166,16 @@ class RerunResult:
         reproduced: whether the weights came out bit for bit as sealed; None with overrides.
         first_difference: the first tensor, by name, that came out otherwise; None where none did.
         difference: its largest absolute difference; infinite where shape or type differ.
-        steps_run: optimiser steps the rerun took.
+        distance: of all weights from the sealed ones, relative, in 2-norms; None with overrides.
+        tolerance: the largest distance that is allowed: 0 where this machine is of the numerics
+            class of the sealed stage; None with overrides.
+        steps_run: optimiser steps the rerun took; 0 where the new stage was in the store already.
         same_numerics: whether this machine is of the numerics class of the sealed stage, within
             which weights are the same bit for bit; None with overrides.
         row: the R row of the rerun.
-        sealed_row: the R row in the store, None with overrides.
+        sealed_row: the R row in the store of the stage asked for.
+        ancestors: keys of the ancestors that were trained first, the oldest first.
+        descendants: the same of every stage that starts from the one asked for, parents first.
     """
 
     key: str
@@ -182,15 +187,38 @@ class RerunResult:
     reproduced: bool | None = None
     first_difference: str | None = None
     difference: float | None = None
+    distance: float | None = None
+    tolerance: float | None = None
     steps_run: int = 0
     same_numerics: bool | None = None
     sealed_row: Row | None = None
+    ancestors: tuple[str, ...] = ()
+    descendants: tuple[RerunResult, ...] = ()
     seconds: float = 0.0
 
+    @property
+    def holds(self) -> bool:
+        """Whether nothing came out otherwise than it has to, descendants included."""
+        mine = self.reproduced is not False or (
+            self.same_numerics is False
+            and self.distance is not None
+            and self.distance <= (self.tolerance or 0.0)
+        )
+        return mine and all(each.holds for each in self.descendants)
+
     def to_json(self) -> dict[str, Any]:
-        finite = self.difference is not None and math.isfinite(self.difference)
-        plain: dict[str, Any] = to_plain(replace(self, difference=None))
-        return {**plain, "difference": self.difference if finite else None}
+        own = replace(self, difference=None, distance=None, descendants=())
+        plain: dict[str, Any] = to_plain(own)
+        return {
+            **plain,
+            "difference": _finite(self.difference),
+            "distance": _finite(self.distance),
+            "descendants": [each.to_json() for each in self.descendants],
+        }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def metrics_of(tasks: tuple[DenseTask, ...]) -> dict[str, tuple[MetricSpec, ...]]:

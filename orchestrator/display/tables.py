@@ -150,25 +150,34 @@ def rerun_tables(result: RerunResult) -> RenderableType:
             if result.sealed_row is not None:
                 cells.append(number(_cell(result.sealed_row, task, metric.name)))
             table.add_row(metric_title(task, metric).replace("\n", " "), *cells)
-    return Group(table, _verdict(result))
+    parts: list[RenderableType] = [table, _verdict(result)]
+    if result.ancestors:
+        keys = ", ".join(key[:12] for key in result.ancestors)
+        parts.append(Text(f"trained first, and sealed: {keys}"))
+    for each in result.descendants:
+        parts.append(Text(f"{each.key[:12]} ({', '.join(each.tasks)}): ") + _verdict(each))
+    return Group(*parts)
 
 
 def _verdict(result: RerunResult) -> Text:
-    steps = f"{result.steps_run} optimiser steps, {duration(result.seconds)}"
+    steps = f"{result.steps_run} optimiser steps"
+    steps += f", {duration(result.seconds)}" if result.seconds else ""
     if result.reproduced is None:
-        return Text(f"a new stage beside {result.key[:12]}: {result.new_key}")
+        there = "" if result.steps_run else ", which was in the store already"
+        return Text(f"a new stage beside {result.key[:12]}: {result.new_key}{there}")
     if result.reproduced:
         return Text(f"reproduced: the weights are the same bit for bit ({steps})", style="green")
     known = result.difference is not None and math.isfinite(result.difference)
     gap = f"up to {result.difference:.3g}" if known else "shape or type"
     apart = f"the first tensor that differs is {result.first_difference}, by {gap} ({steps})"
-    if result.same_numerics is False:
-        return Text(
-            "the same up to rounding at best: sealed with other workers, threads, device or "
-            f"versions; {apart}",
-            style="yellow",
-        )
-    return Text(f"NOT reproduced: {apart}", style="bold red")
+    if result.same_numerics is not False:
+        return Text(f"NOT reproduced: {apart}", style="bold red")
+    distance = math.inf if result.distance is None else result.distance
+    sizes = f"all weights {distance:.2g} apart, {result.tolerance:.2g} allowed, relative"
+    other = "sealed with other workers, threads, device or versions"
+    if distance <= (result.tolerance or 0.0):
+        return Text(f"the same up to rounding ({sizes}): {other}; {apart}", style="yellow")
+    return Text(f"NOT reproduced ({sizes}), although {other}: {apart}", style="bold red")
 
 
 def _cell(row: Row, task: str, metric: str) -> float | None:

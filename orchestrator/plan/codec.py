@@ -6,6 +6,7 @@ text stays linear in the number of stages.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,23 @@ def fit_from_json(raw: Mapping[str, Any], at: str = "fit") -> FitSpec:
     if record.parent is not None:
         parent = fit_from_json(record.parent, f"{at}.parent")
     return _fit(record, parent, at)
+
+
+class FitReader:
+    """``fit_from_json`` for the many fits of a store: ancestors that recur are read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, FitSpec] = {}
+
+    def read(self, raw: Mapping[str, Any], at: str = "fit") -> FitSpec:
+        """Raises BadInput as ``fit_from_json`` does."""
+        text = json.dumps(raw, sort_keys=True)
+        fit = self._known.get(text)
+        if fit is None:
+            record = decode(_Fit, raw, at=at)
+            parent = self.read(record.parent, f"{at}.parent") if record.parent else None
+            fit = self._known[text] = _fit(record, parent, at)
+        return fit
 
 
 def stage_to_json(stage: StageSpec) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +27,14 @@ class RunRecord:
     Attributes:
         config: the composed configuration as plain JSON values.
         created_at: UTC, ISO 8601.
+        keeps: keys of fits that the name keeps beside what follows from the configuration; those of
+            a rerun, which trains single stages.
     """
 
     name: str
     config: Mapping[str, Any]
     created_at: str
+    keeps: tuple[str, ...] = ()
 
 
 class Runs:
@@ -40,15 +43,15 @@ class Runs:
     def __init__(self, fs: StoreFs) -> None:
         self._fs = fs
 
-    def create(self, name: str, config: Mapping[str, Any]) -> RunRecord:
+    def create(self, name: str, config: Mapping[str, Any], keeps: Sequence[str] = ()) -> RunRecord:
         """Record a run, or return the record of the same name and configuration.
 
         Raises:
             BadInput: a name that is not allowed, or that stands for another configuration.
         """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        record = RunRecord(_checked(name), to_plain(config), now)
-        while not self._fs.create_if_absent(_path(name), records.to_bytes(to_plain(record))):
+        record = RunRecord(_checked(name), to_plain(config), now, tuple(sorted(keeps)))
+        while not self._fs.create_if_absent(_path(name), _to_bytes(record)):
             known = self.read(name)  # None where it was damaged: then it is made again
             if known is not None:
                 _require_same(name, known.config, record.config)
@@ -83,6 +86,14 @@ class Runs:
         names = (name.removesuffix(".json") for name in self._fs.names("runs"))
         found = (self.read(name) for name in names if _NAME.fullmatch(name))
         return tuple(sorted((run for run in found if run), key=lambda r: (r.created_at, r.name)))
+
+
+def _to_bytes(record: RunRecord) -> bytes:
+    """Without ``keeps`` where there are none."""
+    plain = to_plain(record)
+    if not record.keeps:
+        del plain["keeps"]
+    return records.to_bytes(plain)
 
 
 def _require_same(name: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from had_core.errors import BadInput
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.store.artifacts import Artifacts
 from orchestrator.store.claims import Claims
-from orchestrator.store.fs import StoreFs
+from orchestrator.store.fs import TEMPORARY, StoreFs, nonce
 from orchestrator.store.local_fs import LocalFs
 from orchestrator.store.partial import Partial
 from orchestrator.store.registered import Registered
@@ -71,6 +71,12 @@ class Store:
     def damaged(self) -> tuple[Damage, ...]:
         """Artefacts that this object found damaged and set aside."""
         return tuple(self._artifacts.damaged)
+
+    def require_writable(self) -> None:
+        """Raise BadInput, in one sentence, where this process may not write into the store."""
+        probe = f"{TEMPORARY}{nonce()}"
+        self.fs.write(probe, b"")
+        self.fs.delete(probe)
 
     def is_sealed(self, kind: ArtifactKind, key: str) -> bool:
         """Whether the artefact exists with files of the right size."""

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from had_core.tensors import from_bytes, to_bytes
 from orchestrator.config import RunConfig, compose
 from orchestrator.display.live import SilentDisplay
+from orchestrator.execution import formats
+from orchestrator.plan.artifacts import ArtifactKind
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +73,20 @@ def ran(tiny, tmp_path_factory):
 def files_below():
     """Every file below a folder."""
     return lambda folder: sorted(str(p) for p in Path(folder).rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def tampered():
+    """Seals a stage anew with other weights: as if it had been trained otherwise."""
+
+    def tamper(store, key, by: float = 0.5) -> str:
+        sealed = store.load(ArtifactKind.FIT, key)
+        files = {file.name: sealed.read(file.name) for file in sealed.files}
+        tensors, _ = from_bytes(files[formats.NET])
+        name = sorted(tensors)[3]
+        files[formats.NET] = to_bytes({**tensors, name: tensors[name] + by})
+        shutil.rmtree(f"{store.uri}/fit/{key[:2]}/{key}")
+        store.seal(ArtifactKind.FIT, key, files, sealed.manifest)
+        return name
+
+    return tamper

@@ -147,7 +147,9 @@ def test_stages_that_cannot_be_found(ran, store, again):
             again(name)
     shutil.rmtree(f"{store.uri}/fit/{one[:2]}/{one}")
     with pytest.raises(
-        BadInput, match=f"the parent of stage {two[:12]} is not in the store: .*{one[:12]}"
+        BadInput,
+        match=rf"the parent of stage {two[:12]} is not in the store: 1 stage .*\({one[:12]}, .*"
+        "--ancestors does that",
     ):
         again(two)
 
@@ -158,6 +160,8 @@ def test_a_damaged_stage_is_named(ran, store, again, monkeypatch):
     raw = bytearray(net.read_bytes())
     raw[-1] ^= 1
     net.write_bytes(raw)
-    monkeypatch.setattr("orchestrator.app.rerun.execute", None)  # nothing is trained for it
+    monkeypatch.setattr(
+        "orchestrator.app.rerun.training.execute", None
+    )  # nothing is trained for it
     with pytest.raises(BadInput, match=f"stage {stage.key[:12]} is damaged"):
         again(stage.key)

@@ -345,7 +345,7 @@ def test_plan(fake: Fake) -> None:
     [
         (True, True, 0, "reproduced: the weights are the same bit for bit"),
         (False, True, 1, "NOT reproduced"),
-        (False, False, 0, "sealed with other workers, threads, device"),
+        (False, False, 0, "the same up to rounding (all weights 0.01 apart, 0.05 allowed"),
         (None, None, 0, "a new stage beside"),
     ],
 )
@@ -362,10 +362,12 @@ def test_rerun(
         reproduced=reproduced,
         difference=float("inf") if reproduced is False else None,
         first_difference="heads.depth.bias" if reproduced is False else None,
+        distance=None if reproduced is None else 0.01,
+        tolerance=0.05 if same_numerics is False else 0.0,
         same_numerics=same_numerics,
         sealed_row=ROW if reproduced is not None else None,
     )
-    fake("orchestrator.app.rerun", rerun=lambda stage, store, overrides, display: result)
+    fake("orchestrator.app.rerun", rerun=lambda *asked, **more: result)
     done = call("rerun", "aaaa")
     assert (done.exit_code, text in done.stdout) == (code, True)
     assert ("heads.depth.bias, by shape or type" in done.stdout) is (reproduced is False)
