@@ -23,6 +23,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from orchestrator.tracking.drawings import Drawing
 from orchestrator.tracking.events import DatasetRef
 from orchestrator.tracking.fold import Fold
 from orchestrator.tracking.journal import JournalReader, journal_id
@@ -190,6 +191,8 @@ class MlflowWriter:
         files = {path: text.encode() for path, text in record.texts.items()}
         if record.ended and (pictures := record.pictures) and known.unsent([pictures]):
             files.update(self._picture_files(record))
+        drawings = known.unsent(record.drawings) if record.ended else []
+        files.update(self._drawn(drawings))
         sources = known.unsent(record.files)
         files.update(self._store_files(sources))
         new = {path: data for path, data in files.items() if known.unsent([_stamp(path, data)])}
@@ -202,6 +205,7 @@ class MlflowWriter:
                 client.log_artifacts(known.run_id, folder)
         known.note(_stamp(path, data) for path, data in new.items())
         known.note(sources)
+        known.note(drawings)
         if record.ended:
             known.note([record.pictures])
         return bool(new)
@@ -215,6 +219,12 @@ class MlflowWriter:
             else:
                 found[file.path] = data
         return found
+
+    def _drawn(self, drawings: Sequence[Drawing]) -> dict[str, bytes]:
+        from orchestrator.tracking.drawing import files  # numpy and pillow
+
+        found = [files(drawing, self._pictures) for drawing in drawings]
+        return {path: data for each in found for path, data in each.items()}
 
     def _picture_files(self, record: RunRecord) -> dict[str, bytes]:
         files: dict[str, bytes] = {}

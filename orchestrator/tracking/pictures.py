@@ -6,7 +6,7 @@ Needs numpy and pillow only, so that a worker may call it after an evaluation.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ _GAP, _LINE, _TEXT = 4, 18, 12
 _PANEL = 192  # smaller images are enlarged by a whole factor until they are this wide
 _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 _TITLES = ("image", "truth", "prediction")
+_ROWS = "had.rows"  # of the PNG's texts: how many rows of pictures, and how high each is
+_THUMB = 144  # pixels: what MLflow's tables have room for
 
 
 def render_examples(task: DenseTask, images: Array, truths: Array, predictions: Array) -> bytes:
@@ -60,7 +62,42 @@ def render_examples(task: DenseTask, images: Array, truths: Array, predictions: 
     canvas = _grid([_enlarge(column) for column in columns])
     shown = np.union1d(truths, predictions) if task.kind is TaskKind.LABELS else np.empty(0)
     legend = _Legend(task, span, shown, canvas.width).draw()
-    return _png(_stack(canvas, legend))
+    height = columns[0].shape[1] * _factor(columns[0])
+    return _png(_stack(canvas, legend), {_ROWS: f"{len(images)} {height}"})
+
+
+def split_examples(png: bytes, columns: Sequence[str] = _TITLES) -> list[dict[str, bytes]]:
+    """The rows of a picture of ``render_examples``: each column's name and a small PNG.
+
+    Empty for a picture that does not say where its rows are (of an older version).
+
+    Raises:
+        OSError, ValueError: it is no PNG, or damaged.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as picture:
+        said = str(picture.info.get(_ROWS, "")).split()
+        canvas = picture.convert("RGB")
+    if len(said) != 2:
+        return []
+    count, height = map(int, said)
+    width = (canvas.width - 2 * _GAP) // 3
+    lefts = {name: _TITLES.index(name) * (width + _GAP) for name in columns}
+    tops = [_LINE + row * (height + _GAP) for row in range(count)]
+
+    def tile(left: int, top: int) -> bytes:
+        crop = canvas.crop((left, top, left + width, top + height))
+        return _png(crop.reduce(max(1, height // _THUMB)), level=1)
+
+    return [{name: tile(left, top) for name, left in lefts.items()} for top in tops]
+
+
+def blank() -> bytes:
+    """Stands where there is no picture."""
+    from PIL import Image
+
+    return _png(Image.new("RGB", (_THUMB, _THUMB * 3 // 4), (238, 238, 238)))
 
 
 def render_prediction(task: DenseTask, image: Array, prediction: Array) -> bytes:
@@ -146,8 +183,13 @@ def _scalar_map(task: DenseTask) -> Any:
     return viridis if "depth" in task.name else cividis
 
 
+def _factor(pixels: Pixels) -> int:
+    width: int = pixels.shape[2]
+    return max(1, -(-_PANEL // width))
+
+
 def _enlarge(pixels: Pixels) -> Pixels:
-    factor = max(1, -(-_PANEL // pixels.shape[2]))
+    factor = _factor(pixels)
     return pixels.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
@@ -269,7 +311,11 @@ def _font() -> Any:
     return ImageFont.load_default(_TEXT)
 
 
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=4)
+def _png(image: Image.Image, says: Mapping[str, str] | None = None, level: int = 4) -> bytes:
+    from PIL.PngImagePlugin import PngInfo
+
+    info, buffer = PngInfo(), io.BytesIO()
+    for key, value in (says or {}).items():
+        info.add_text(key, value)
+    image.save(buffer, "PNG", compress_level=level, pnginfo=info)
     return buffer.getvalue()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from orchestrator.tracking.drawings import Drawing
 from orchestrator.tracking.events import DatasetRef, PictureRef, Scalar
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
@@ -73,6 +74,7 @@ class RunRecord:
         end_ms: None while it runs.
         texts: artifact path -> content.
         source_key: fit key of the net it starts from or, if ``reused``, shows; logged as input.
+        drawings: made into artifacts once the run has ended.
         reused: a light run of a stage that another run trained; it links the full one.
     """
 
@@ -92,6 +94,7 @@ class RunRecord:
     source_key: str | None = None
     reused: bool = False
     files: tuple[FileRef, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
 
     @property
     def ended(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from orchestrator.tracking.drawings import Spread
 from orchestrator.tracking.events import (
     DatasetRef,
     Direction,
@@ -143,6 +144,7 @@ def root_record(facts: RunFacts, standing: Standing, sequences: Summaries) -> Ru
         texts={"config.json": json.dumps(first.config, indent=2)} if first.config else {},
         dataset=facts.dataset_at(first.time),
         files=facts.files,
+        drawings=_spread(facts, standing, sequences) if closed is not None else (),
     )
 
 
@@ -158,3 +160,30 @@ def _mean_points(sequences: Sequence[SequenceSummary]) -> tuple[Point, ...]:
             if len(known) == len(mine):
                 points.append(Point(f"{name}/{method}", 0, at, fmean(known)))
     return tuple(points)
+
+
+def _spread(facts: RunFacts, standing: Standing, sequences: Summaries) -> tuple[Spread, ...]:
+    """Delta_m of every order and seed: of a comparison's methods, or of a sweep's best trials."""
+    lines: list[tuple[str, tuple[float, ...]]] = []
+    if facts.kind is RunKind.SWEEP:
+        for _, trial in standing.ranked:
+            # The reference is 0 against itself in every order.
+            found = [values for _, values in _gains(sequences(trial.label)) if any(values)]
+            lines += [(trial.title, values) for values in found[:1]]
+    else:
+        lines = _gains(sequences(None))
+    if not any(len(values) > 1 for _, values in lines):
+        return ()
+    title = f"{facts.run}: one dot for every order and seed"
+    return (Spread(tuple(lines), "Δm against the reference, %", title),)
+
+
+def _gains(sequences: Sequence[SequenceSummary]) -> list[tuple[str, tuple[float, ...]]]:
+    """Every method with its Delta_m, by order and seed, where it has any."""
+    found: dict[str, list[float]] = {}
+    for each in sorted(sequences, key=lambda s: (s.order, s.seed)):
+        value = each.summary.get("delta_m_pct")
+        if value is not None:
+            found.setdefault(each.method, []).append(value)
+    first = dict.fromkeys(s.method for s in sequences)
+    return [(method, tuple(found[method])) for method in first if method in found]

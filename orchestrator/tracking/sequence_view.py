@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.tracking.drawings import Drawing, Predictions, heat_map
 from orchestrator.tracking.events import (
     End,
     Event,
@@ -38,6 +39,8 @@ class SequenceSummary:
 
     name: str
     method: str
+    order: str
+    seed: int
     began: float
     summary: Numbers
     time: float
@@ -156,7 +159,8 @@ def sequence_record(facts: RunFacts, view: SequenceView) -> RunRecord:
         texts["config.json"] = json.dumps(start.config, indent=2)
     if table:
         texts["R.json"] = json.dumps({"columns": columns, "data": table})
-        tags["mlflow.loggedArtifacts"] = json.dumps([{"path": "R.json", "type": "table"}])
+        tables = [{"path": path, "type": "table"} for path in ("R.json", Predictions.path)]
+        tags["mlflow.loggedArtifacts"] = json.dumps(tables)
         tags["mlflow.note.content"] = _note(view)
     return RunRecord(
         uid=view.uid(facts),
@@ -170,7 +174,20 @@ def sequence_record(facts: RunFacts, view: SequenceView) -> RunRecord:
         points=(*_r_points(view), *_epoch_points(view), *_summary_points(view)),
         texts=texts,
         dataset=facts.dataset_at(view.began),
+        drawings=_drawings(facts, view) if status != "RUNNING" else (),
     )
+
+
+def _drawings(facts: RunFacts, view: SequenceView) -> tuple[Drawing, ...]:
+    """R, and the predictions; these once for the many sequences of a sweep that are the same."""
+    split, dataset = scored_split(view.stages), facts.dataset_at(view.began)
+    rows = [(stage_name(s.ref), s.rows[split]) for s in view.stages if split in s.rows]
+    drawn = heat_map(rows, dataset.tasks if dataset else {}, view.title)
+    found: list[Drawing] = [drawn] if drawn else []
+    if view.trial is None or any(stage.full for stage in view.stages):
+        pictures = [(stage_name(s.ref), s.pictures) for s in view.stages if s.pictures]
+        found += [Predictions(tuple(pictures))] if pictures else []
+    return tuple(found)
 
 
 def summary_of(view: SequenceView) -> SequenceSummary:
@@ -178,6 +195,8 @@ def summary_of(view: SequenceView) -> SequenceSummary:
     return SequenceSummary(
         name=view.name,
         method=view.started.method if view.started else "",
+        order=">".join(view.order),
+        seed=view.started.seed if view.started else 0,
         began=view.began,
         summary=view.summary,
         time=view.summary_time,

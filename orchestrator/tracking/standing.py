@@ -12,6 +12,7 @@ from orchestrator.tracking.records import Point, ms
 from orchestrator.tracking.trial_view import TrialView
 
 Objectives = Mapping[str, Direction]
+_FEW = 12
 
 
 @dataclass
@@ -25,12 +26,14 @@ class Standing:
         front: the complete trials that no other one reaches, each after its score (more is
             better); of equal ones the first. With one objective that is the best trial, with
             several the Pareto front.
+        ranked: the best few complete trials by their first objective, each after its score.
     """
 
     objectives: Objectives
     points: list[Point] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     front: list[tuple[tuple[float, ...], TrialView]] = field(default_factory=list)
+    ranked: list[tuple[tuple[float, ...], TrialView]] = field(default_factory=list)
     latest: float = 0.0
 
     @property
@@ -39,7 +42,7 @@ class Standing:
 
     def copy(self) -> Standing:
         points, counts, front = self.points.copy(), self.counts.copy(), self.front.copy()
-        return Standing(self.objectives, points, counts, front, self.latest)
+        return Standing(self.objectives, points, counts, front, self.ranked, self.latest)
 
     def add(self, trial: TrialView, *, all_over: bool) -> None:
         """One more trial; ``all_over`` if it and all before it are over."""
@@ -47,6 +50,9 @@ class Standing:
         self.counts[trial.state.value if trial.state else open_word] += 1
         self.points += trial.values_by_number
         score = _score(self.objectives, trial)
+        if score is not None:
+            ranked = [*self.ranked, (score, trial)]
+            self.ranked = sorted(ranked, key=lambda pair: (-pair[0][0], pair[1].rank))[:_FEW]
         if score is not None and not any(_reaches(other, score) for other, _ in self.front):
             self.front = [(s, t) for s, t in self.front if not _reaches(score, s)]
             self.front.append((score, trial))
