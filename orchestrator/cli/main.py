@@ -12,6 +12,7 @@ from orchestrator.cli import (
     data,
     doctor,
     explain,
+    export,
     jobs,
     plan,
     predict,
@@ -48,6 +49,7 @@ app.command("runs")(runs.runs)
 app.command("show")(show.show)
 app.command("explain")(explain.explain)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
 app.command("sync")(sync.sync)
 app.command("ui")(ui.ui)
 app.command("submit")(submit.submit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,54 @@ class PredictResult:
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = to_plain(self)
         return plain
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """One file of an export."""
+
+    name: str
+    size: int
+    digest: str
+
+    @classmethod
+    def of(cls, name: str, data: bytes) -> ExportedFile:
+        return cls(name, len(data), hashlib.sha256(data).hexdigest())
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What ``had export`` wrote.
+
+    Attributes:
+        any_size: whether the program takes images of other sizes than those of training.
+        difference: largest absolute difference between the program's outputs and the net's.
+    """
+
+    key: str
+    store: str
+    out: str
+    files: tuple[ExportedFile, ...]
+    any_size: bool
+    difference: float
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
+
+def export_text(result: ExportResult) -> RenderableType:
+    """The files, and what to do with them."""
+    from rich.console import Group
+    from rich.text import Text
+
+    table = simple_table(f"stage {result.key[:12]} in {result.out}")
+    table.add_column("file", overflow="fold")
+    table.add_column("bytes", justify="right")
+    table.add_column("SHA-256", overflow="fold")
+    for file in result.files:
+        table.add_row(file.name, f"{file.size:,}".replace(",", " "), file.digest[:16])
+    return Group(table, Text("card.md says what it is; python load_example.py IMAGE tries it"))
 
 
 def predict_text(result: PredictResult) -> RenderableType:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class MadeUpStore:
     def __init__(self, root: Path) -> None:
         self.store = Store.open(root)
         self._clock = 1_700_000_000.0
+        # Key -> weights and further entries of the manifest, of stages whose net is to be a net.
+        self.nets: dict[str, tuple[bytes, dict[str, Any]]] = {}
 
     def run(
         self,
@@ -60,10 +62,12 @@ class MadeUpStore:
         orders: Sequence[Sequence[str]] = (("semantic", "depth", "normal"),),
         seeds: Sequence[int] = (0,),
         train: TrainConfig | None = None,
+        net: NetConfig | None = None,
         end: End | None = End.FINISHED,
     ) -> list[SequenceSpec]:
         """One run from its beginning to its end (no end where ``end`` is None)."""
         config = self.config(name, method or HadConfig(), orders, seeds, train or TrainConfig())
+        config = replace(config, net=net or NetConfig())
         sequences = expand(request(config))
         self.store.runs.create(name, config.to_json())
         events: list[Event] = [
@@ -150,15 +154,9 @@ class MadeUpStore:
             ),
         ]
 
-    def seal(
-        self,
-        run: str,
-        sequence: str,
-        stage: StageSpec,
-        weights: bytes = b"weights",
-        **manifested: Any,
-    ) -> None:
-        """The artefacts of one stage, with files of a few bytes unless ``weights`` are given."""
+    def seal(self, run: str, sequence: str, stage: StageSpec) -> None:
+        """The artefacts of one stage, with files of a few bytes unless ``nets`` has others."""
+        weights, manifested = self.nets.get(stage.key, (b"weights", {}))
         manifest = {
             "spec": stage.fit.to_json(),
             "run": run,

@@ -30,19 +30,14 @@ class SealedNet:
     ) -> None:
         self.made = MadeUpStore(root)
         base = self.made.config("netted", HadConfig(), [tuple(order)], (0,), TrainConfig())
-        config = replace(base, net=net)
-        self.made.store.runs.create("netted", config.to_json())
-        (sequence,) = expand(request(config))
+        (sequence,) = expand(request(replace(base, net=net)))
         self.stages: tuple[StageSpec, ...] = sequence.stages
         by_name = {task.name: task for task in TASKS}
         self.tasks = [by_name[name] for name in order]
         self.net = build_net(self.stages[-1].fit.config, self.tasks, None).eval()
         data = {"name": "rooms", "height": HEIGHT, "width": WIDTH, "tasks": to_plain(self.tasks)}
-        name = f"had:{'>'.join(order)}:s0"
-        for stage in self.stages[:-1]:
-            self.made.seal("netted", name, stage)
-        weights = to_bytes(self.net.state_dict())
-        self.made.seal("netted", name, self.stages[-1], weights, data=data)
+        self.made.nets[self.key] = (to_bytes(self.net.state_dict()), {"data": data})
+        self.made.run("netted", orders=[tuple(order)], net=net)
 
     @property
     def store(self) -> Store:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from had_core.program import Program
 from orchestrator.app.plan import plan
 from orchestrator.app.rerun import rerun
 from orchestrator.cli.main import app
@@ -100,6 +101,14 @@ def test_predict(ran, tmp_path) -> None:
     np.save(tmp_path / "image.npy", np.zeros((16, 20, 3), np.float32))
     words = (key, str(tmp_path / "image.npy"), str(tmp_path / "out"), "--store", str(ran.store))
     check(printed("predict", *words), "had predict", "had run")
+
+
+def test_export(ran, tmp_path, monkeypatch) -> None:
+    program = Program(b"program", True, 9, 0.0)
+    monkeypatch.setattr("had_core.program.export", lambda *args: program)
+    key = ran.result.sequences[-1].stages[-1].key
+    found = printed("export", key, str(tmp_path / "out"), "--store", str(ran.store))
+    check(found, "had export", "had run")
 
 
 def test_data(tmp_path) -> None:

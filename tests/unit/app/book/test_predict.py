@@ -281,7 +281,9 @@ def test_a_stage_that_cannot_be_used_is_refused(netted, images, tmp_path, monkey
 
     assert "begins no fit" in sentence("0" * 12)
     assert "is unknown" in sentence("0" * 32)
-    assert "sealed before stages recorded what their tasks are" in sentence(netted.stages[0].key)
+    older = sentence(netted.stages[0].key)
+    assert "sealed before stages recorded what their tasks are" in older
+    assert "data set /data/rooms is not there" in older
 
 
 def test_other_versions_and_damage_are_told(tmp_path, images, monkeypatch, had):
