@@ -70,10 +70,7 @@ def constant_row(dataset: ShardDataset, store: Store, held_out: SlicingConfig | 
             the constants on the others.
     """
     train, test = dataset.split("train"), dataset.split("train" if held_out else "test")
-    parts: dict[str, Any] = {"constant": train.fingerprint, "split": test.fingerprint}
-    if held_out is not None:
-        parts["held_out"] = to_plain(held_out, for_key=True)
-    key = digest({"version": EVAL_VERSION, **parts})
+    key = _constant_key(train.fingerprint, test.fingerprint, held_out)
     known = formats.read_row(store, key)
     if known is not None:
         return known
@@ -92,6 +89,22 @@ def constant_row(dataset: ShardDataset, store: Store, held_out: SlicingConfig | 
     return formats.row_from_bytes(
         store.seal(ArtifactKind.EVAL, key, {formats.ROW: raw}, manifest).read(formats.ROW)
     )
+
+
+def known_constant(
+    fingerprints: Mapping[str, str], store: Store, held_out: SlicingConfig | None = None
+) -> Row | None:
+    """What ``constant_row`` sealed; None where it never ran."""
+    train, test = fingerprints["train"], fingerprints["train" if held_out else "test"]
+    return formats.read_row(store, _constant_key(train, test, held_out))
+
+
+def _constant_key(train: str, test: str, held_out: SlicingConfig | None) -> str:
+    """From the fingerprints of the images that the constants are chosen on, and scored on."""
+    parts: dict[str, Any] = {"constant": train, "split": test}
+    if held_out is not None:
+        parts["held_out"] = to_plain(held_out, for_key=True)
+    return digest({"version": EVAL_VERSION, **parts})
 
 
 def row_of(spec: EvalSpec, store: Store) -> Row | None:

@@ -16,6 +16,7 @@ from orchestrator.cli import (
     jobs,
     plan,
     predict,
+    report,
     rerun,
     resume,
     run,
@@ -50,6 +51,7 @@ app.command("show")(show.show)
 app.command("explain")(explain.explain)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
+app.command("report")(report.report)
 app.command("sync")(sync.sync)
 app.command("ui")(ui.ui)
 app.command("submit")(submit.submit)

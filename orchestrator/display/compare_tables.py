@@ -9,7 +9,13 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from had_core.tasks import Direction
-from orchestrator.display.comparison import CompareResult, best, between
+from orchestrator.display.comparison import (
+    CompareResult,
+    best,
+    between,
+    delta_spreads,
+    reads_best,
+)
 from orchestrator.display.numbers import metric_title, spread_text
 from orchestrator.display.summary import MethodSummary, Spread
 from orchestrator.display.tables import notes
@@ -26,7 +32,7 @@ def compare_tables(result: CompareResult) -> RenderableType:
     parts: list[RenderableType] = [metrics_table(result), Text()]
     if _has_orders(result):
         parts += [orders_table(result), Text()]
-    return Group(*parts, summary_table(result), *_legend(result), *notes(result.run))
+    return Group(*parts, summary_table(result), *legend(result), *notes(result.run))
 
 
 def metrics_table(result: CompareResult) -> WideTable:
@@ -75,7 +81,7 @@ def summary_table(result: CompareResult) -> WideTable:
     summaries, reference = result.methods, result.run.reference
     columns = []
     if reference is not None:
-        leader = best(_deltas(result), summaries, Direction.UP)
+        leader = best(delta_spreads(result), summaries, Direction.UP)
         deltas = {s.method: s.delta_m_pct for s in summaries}
         columns.append(_bold_at(leader, f"Δm vs\n{reference} ↑", deltas, summaries, _POINTS))
         columns += _paired_columns(result, leader)
@@ -125,27 +131,10 @@ def _bold_at(
 ) -> Column:
     """Cells in the order of the methods; those whose mean reads like the leader's are bold."""
     texts = {s.method: show(spreads[s.method], of=s.complete) for s in summaries}
-    means = {method: text.split(" ")[0] for method, text in texts.items()}
-    cells = [
-        Text(texts[s.method], style="bold" if _is_best(s, means, leader) else "") for s in summaries
-    ]
-    return Column(title, cells)
-
-
-def _is_best(summary: MethodSummary, means: Mapping[str, str], leader: str | None) -> bool:
-    """Like the leader's and eligible; the reference's dash in Delta_m is no number."""
-    if leader is None or not summary.lifelong or summary.complete < summary.sequences:
-        return False
-    return means[summary.method] == means[leader] != "-"
-
-
-def _deltas(result: CompareResult) -> dict[str, Spread | None]:
-    """With the reference's own, which is 0 in every pair, where there is any."""
-    deltas = {s.method: s.delta_m_pct for s in result.methods}
-    for summary in result.methods:
-        if summary.method == result.run.reference and summary.complete:
-            deltas[summary.method] = Spread(0.0, None, summary.complete)
-    return deltas
+    bold = reads_best(texts, summaries, leader)
+    return Column(
+        title, [Text(texts[s.method], style="bold" if s.method in bold else "") for s in summaries]
+    )
 
 
 def _methods(result: CompareResult) -> Column:
@@ -157,7 +146,8 @@ def _has_orders(result: CompareResult) -> bool:
     return result.run.reference is not None and len(orders) > 1
 
 
-def _legend(result: CompareResult) -> Iterator[Text]:
+def legend(result: CompareResult) -> Iterator[Text]:
+    """What the means are over, and who cannot be best."""
     orders = len({sequence.order for sequence in result.run.sequences})
     seeds = len({sequence.seed for sequence in result.run.sequences})
     said = f"mean ± standard deviation over {_count(orders, 'order')} x {_count(seeds, 'seed')}"

@@ -125,3 +125,26 @@ def best(
         if summary.lifelong and spread is not None and spread.count == summary.sequences:
             means[summary.method] = direction.sign * spread.mean
     return max(means, key=lambda name: means[name]) if len(means) > 1 else None
+
+
+def reads_best(
+    texts: Mapping[str, str], summaries: Sequence[MethodSummary], leader: str | None
+) -> frozenset[str]:
+    """Methods that may be best and whose mean reads like the leader's; a dash is no number."""
+    if leader is None:
+        return frozenset()
+    means = {method: text.split(" ")[0] for method, text in texts.items()}
+    return frozenset(
+        s.method
+        for s in summaries
+        if s.lifelong and s.complete == s.sequences and means[s.method] == means[leader] != "-"
+    )
+
+
+def delta_spreads(result: CompareResult) -> dict[str, Spread | None]:
+    """Method -> Delta_m, with the reference's own, which is 0 in every pair, where it has any."""
+    deltas = {s.method: s.delta_m_pct for s in result.methods}
+    for summary in result.methods:
+        if summary.method == result.run.reference and summary.complete:
+            deltas[summary.method] = Spread(0.0, None, summary.complete)
+    return deltas

@@ -38,8 +38,8 @@ def run_tables(result: RunResult) -> RenderableType:
     return Group(*parts, *notes(result))
 
 
-def notes(result: RunResult) -> Iterator[Text]:
-    """What a reader of the numbers has to know, failures, and what sharing saved."""
+def caveats(result: RunResult) -> Iterator[Text]:
+    """What a reader of the numbers has to know."""
     floored = sorted({name for s in result.sequences for name in s.floored})
     if floored:
         yield Text(
@@ -50,6 +50,11 @@ def notes(result: RunResult) -> Iterator[Text]:
     undefined = sorted({f"{s.method} {name}" for s in result.sequences for name in s.undefined})
     if undefined:
         yield Text(f"Δm leaves out what is not defined: {', '.join(undefined)}", style="dim")
+
+
+def notes(result: RunResult) -> Iterator[Text]:
+    """Caveats, failures, and what sharing saved."""
+    yield from caveats(result)
     for failure in result.failures:
         where = f"{failure.method}: {', '.join(failure.tasks)}"
         yield Text(f"failed  {failure.key[:12]} ({where}): {failure.message}", style="bold red")

@@ -88,9 +88,31 @@ def _load(settings: SearchConfig, url: str, name: str) -> Study:
             load_if_exists=True,
         )
     except Exception as error:  # whatever a database or its driver may raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        shown = _PASSWORD.sub(r"\1***@", url)
-        raise BadInput(f"search.storage={shown} cannot be opened: {reason}") from error
+        raise BadInput(_cannot_open(url, error)) from error
+
+
+def look(url: str, name: str) -> Study | None:
+    """The study as it is, for reading beside its driver; None where there is none.
+
+    Raises BadInput where its storage cannot be opened.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    file = _SQLITE.match(url)
+    if file and not Path(file["path"]).is_file():
+        return None
+    options = {"connect_args": {"timeout": _LOCKED_S}} if file else {}
+    try:
+        return optuna.load_study(study_name=name, storage=RDBStorage(url, engine_kwargs=options))
+    except KeyError:
+        return None
+    except Exception as error:  # whatever a database or its driver may raise
+        raise BadInput(_cannot_open(url, error)) from error
+
+
+def _cannot_open(url: str, error: Exception) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    shown = _PASSWORD.sub(r"\1***@", url)
+    return f"search.storage={shown} cannot be opened: {reason}"
 
 
 class _Connection(sqlite3.Connection):

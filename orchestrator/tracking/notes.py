@@ -91,13 +91,17 @@ def _typed(value: Any) -> str:
 
 
 def _settings(facts: RunFacts) -> dict[str, str]:
-    """The overrides of the command that began the run, but for the search and the name."""
-    words = shlex.split(facts.starts[0].command)
+    own = own_settings(facts.starts[0].command)
+    return {} if own is None else {"{settings}": own}
+
+
+def own_settings(command: str) -> str | None:
+    """The overrides of the command that began a run, but for the search and the name."""
+    words = shlex.split(command)
     if words[:1] != ["had"] or words[1:2] not in (["sweep"], ["compare"]):
-        return {}
+        return None
     other = ("-", "name=", "search=", "search.", "+search")
-    own = [word for word in words[2:] if "=" in word and not word.startswith(other)]
-    return {"{settings}": shlex.join(own)}
+    return shlex.join(word for word in words[2:] if "=" in word and not word.startswith(other))
 
 
 def _counts(states: Counter[str]) -> str:

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
-_GAP, _LINE, _TEXT = 4, 18, 12
-_PANEL = 192  # smaller images are enlarged by a whole factor until they are this wide
+GAP, LINE, _TEXT = 4, 18, 12
+PANEL = 192  # smaller images are enlarged by a whole factor until they are this wide
 _PAPER, _INK = (255, 255, 255), (20, 20, 20)
 _TITLES = ("image", "truth", "prediction")
-_ROWS = "had.rows"  # of the PNG's texts: how many rows of pictures, and how high each is
+ROWS = "had.rows"  # of the PNG's texts: how many rows of pictures, and how high each is
 _THUMB = 144  # pixels: what MLflow's tables have room for
 
 
@@ -63,7 +63,7 @@ def render_examples(task: DenseTask, images: Array, truths: Array, predictions: 
     shown = np.union1d(truths, predictions) if task.kind is TaskKind.LABELS else np.empty(0)
     legend = _Legend(task, span, shown, canvas.width).draw()
     height = columns[0].shape[1] * _factor(columns[0])
-    return _png(_stack(canvas, legend), {_ROWS: f"{len(images)} {height}"})
+    return _png(_stack(canvas, legend), {ROWS: f"{len(images)} {height}"})
 
 
 def split_examples(png: bytes, columns: Sequence[str] = _TITLES) -> list[dict[str, bytes]]:
@@ -77,14 +77,14 @@ def split_examples(png: bytes, columns: Sequence[str] = _TITLES) -> list[dict[st
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as picture:
-        said = str(picture.info.get(_ROWS, "")).split()
+        said = str(picture.info.get(ROWS, "")).split()
         canvas = picture.convert("RGB")
     if len(said) != 2:
         return []
     count, height = map(int, said)
-    width = (canvas.width - 2 * _GAP) // 3
-    lefts = {name: _TITLES.index(name) * (width + _GAP) for name in columns}
-    tops = [_LINE + row * (height + _GAP) for row in range(count)]
+    width = (canvas.width - 2 * GAP) // 3
+    lefts = {name: _TITLES.index(name) * (width + GAP) for name in columns}
+    tops = [LINE + row * (height + GAP) for row in range(count)]
 
     def tile(left: int, top: int) -> bytes:
         crop = canvas.crop((left, top, left + width, top + height))
@@ -185,7 +185,7 @@ def _scalar_map(task: DenseTask) -> Any:
 
 def _factor(pixels: Pixels) -> int:
     width: int = pixels.shape[2]
-    return max(1, -(-_PANEL // width))
+    return max(1, -(-PANEL // width))
 
 
 def _enlarge(pixels: Pixels) -> Pixels:
@@ -198,15 +198,15 @@ def _grid(columns: list[Pixels], titles: Sequence[str] = _TITLES) -> Image.Image
     from PIL import Image
 
     count, height, width, _ = columns[0].shape
-    size = (len(columns) * (width + _GAP) - _GAP, _LINE + count * (height + _GAP))
+    size = (len(columns) * (width + GAP) - GAP, LINE + count * (height + GAP))
     canvas = Image.new("RGB", size, _PAPER)
     draw = _draw(canvas)
     for column, (title, pixels) in enumerate(zip(titles, columns, strict=True)):
-        left = column * (width + _GAP)
+        left = column * (width + GAP)
         draw.text((left + 2, 1), title, _INK, _font())
         for row in range(count):
             tile = Image.fromarray(np.ascontiguousarray(pixels[row]))
-            canvas.paste(tile, (left, _LINE + row * (height + _GAP)))
+            canvas.paste(tile, (left, LINE + row * (height + GAP)))
     return canvas
 
 
@@ -242,7 +242,7 @@ class _Legend:
     def _strip(self, lines: int) -> Image.Image:
         from PIL import Image
 
-        return Image.new("RGB", (self._width, lines * _LINE), _PAPER)
+        return Image.new("RGB", (self._width, lines * LINE), _PAPER)
 
     def _draw_text(self, text: str) -> Image.Image:
         strip = self._strip(1)
@@ -274,7 +274,7 @@ class _Legend:
             width = _TEXT + 6 + int(_font().getlength(name)) + 10
             if left + width > self._width and left > 2:
                 left, line = 2, line + 1
-            places.append((left, line * _LINE))
+            places.append((left, line * LINE))
             left += width
         strip = self._strip(line + 1)
         draw = _draw(strip)

@@ -100,7 +100,7 @@ def one_run(name: str, root: str) -> RunPage:
     store = open_existing(root)
     journals = journal_names(store.uri)
     if name not in journals and f"{name}.json" not in store.fs.names("runs"):
-        raise BadInput(_unknown(name, store, journals))
+        raise BadInput(unknown_run(name, store, journals))
     record = store.runs.read(name)
     begun = name in journals
     line = _line(name, record, tally(store.uri, name) if begun else Tally())
@@ -109,7 +109,8 @@ def one_run(name: str, root: str) -> RunPage:
     return RunPage(store.uri, line, tuple(_sequences(events, running)), tuple(_trials(events)))
 
 
-def _unknown(name: str, store: Store, journals: Iterable[str]) -> str:
+def unknown_run(name: str, store: Store, journals: Iterable[str]) -> str:
+    """The sentence for a name that the store does not have, with near ones."""
     known = {*journals, *(file.removesuffix(".json") for file in store.fs.names("runs"))}
     near = difflib.get_close_matches(name, sorted(known), _NEAR, 0.4)
     hint = f"is it one of {', '.join(near)}?" if near else "see `had runs`"

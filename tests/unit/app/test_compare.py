@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from had_core.errors import BadInput
+from orchestrator.app.book.reporting import report
 from orchestrator.app.compare import compare
 from orchestrator.app.plan import plan
 from orchestrator.app.rerun import rerun
@@ -151,3 +152,27 @@ def test_a_name_stands_for_one_comparison(whole, display):
     other = changed(known, ["train.epochs=2"])
     with pytest.raises(BadInput, match=r"name=cmp stands for other settings \(train\.epochs=2 in"):
         compare(other, display)
+
+
+def test_its_report_has_the_same_numbers_wherever_the_data_set_is(whole, monkeypatch):
+    found = report("cmp", str(whole.store))
+    assert found.result.methods == whole.result.methods
+    assert found.result.paired == whole.result.paired
+    assert (found.kind, found.state, found.split) == ("compare", "finished", "test")
+    assert found.troubles == ()
+    assert (found.cost.wanted, found.cost.unique, found.cost.trained) == (14, 8, 8)
+    monkeypatch.setattr("orchestrator.app.book.report_data._from_manifest", lambda *_: None)
+    moved = report("cmp", str(whole.store))
+    assert [s.delta_m_pct for s in moved.result.methods] == [
+        s.delta_m_pct for s in whole.result.methods
+    ]
+
+
+def test_its_report_shows_what_was_predicted_after_each_stage(whole):
+    gallery = report("cmp", str(whole.store)).gallery
+    assert [e.task for e in gallery.examples] == ["semantic", "depth"]
+    semantic, depth = gallery.examples
+    assert semantic.titles == ("after semantic", "after depth")
+    assert depth.titles == ("after depth",)
+    assert {shown.method for shown in depth.shown} == {"naive", "full", "off"}
+    assert gallery.left_out == ""

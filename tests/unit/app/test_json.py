@@ -91,6 +91,11 @@ def test_show(ran) -> None:
     check(printed("show", key, "--store", str(ran.store)), "had show", "had run")
 
 
+def test_report(ran, tmp_path) -> None:
+    written = printed("report", "tiny", "-o", str(tmp_path / "r.md"), "--store", str(ran.store))
+    check(written, "had report")
+
+
 def test_explain(ran) -> None:
     left, right = (sequence.stages[-1].key for sequence in ran.result.sequences)
     check(printed("explain", left, right, "--store", str(ran.store)), "had explain", "had run")

@@ -15,6 +15,7 @@ from had_core.errors import BadInput
 from had_core.methods import HadConfig, NaiveConfig
 from had_core.metrics.lifelong import RMatrix
 from had_core.sequence import run_sequence
+from orchestrator.app.book.reporting import report
 from orchestrator.app.sweep import sweep, sweep_folder
 from orchestrator.config import Backend, compose
 from orchestrator.display.sweep_live import SilentSweepDisplay
@@ -277,3 +278,51 @@ def test_a_pruned_trial_trains_no_more_than_it_was_judged_on(tiny, tmp_path):
     for trial in pruned:
         assert len(trial.delta_m_pct) == 1 and not trial.values
         assert trial.delta_m_pct[0] < max(firsts)
+
+
+def test_its_report_has_the_same_numbers_and_leaves_the_study_alone(swept):
+    found = report(NAME, swept.store.uri)
+    assert (found.kind, found.state, found.split) == ("sweep", "finished", "val")
+    assert found.troubles == ()
+    assert found.sweep.result.trials == swept.result.trials
+    assert found.sweep.result.best == swept.result.best
+    best = swept.result.trial(swept.result.best[0])
+    (naive, had) = found.result.methods
+    assert (naive.method, had.method) == ("naive", f"had {best.label}")
+    assert had.delta_m_pct.mean == pytest.approx(best.values[0])
+    wanted = swept.result.stages_wanted, swept.result.stages_unique
+    assert (found.cost.wanted, found.cost.unique) == wanted
+    assert found.cost.trained == found.cost.unique
+    assert found.sweep.importance == {}  # two trials tell nothing
+
+
+def test_the_report_of_a_stopped_sweep_says_so(swept, tmp_path):
+    """As a killed driver leaves it: a trial that runs, one that failed."""
+    import optuna
+
+    shutil.copytree(swept.store.uri, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    url = f"sqlite:///{sweep_folder(store, NAME) / 'study.db'}"
+    study = optuna.load_study(study_name=NAME, storage=url)
+    space = {"method.lambda": study.trials[0].distributions["method.lambda"]}
+    running, failed = study.ask(space), study.ask(space)
+    failed.set_user_attr("had.message", "the loss is not finite")
+    study.tell(failed, state=optuna.trial.TrialState.FAIL)
+    found = report(NAME, store.uri)
+    assert f"Trial t{failed.number:04d} failed: the loss is not finite" in found.troubles
+    states = {t.number: t.state for t in found.sweep.result.trials}
+    assert states[running.number] == "running"
+    again = optuna.load_study(study_name=NAME, storage=url)
+    assert again.trials[running.number].state.name == "RUNNING"
+    assert not any(trial.user_attrs.get("had.interrupted") for trial in again.trials)
+
+
+def test_the_report_of_a_sweep_without_trials_says_so(swept, tmp_path):
+    shutil.copytree(swept.store.uri, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    (sweep_folder(store, NAME) / "study.db").unlink()
+    found = report(NAME, store.uri)
+    assert found.sweep is None
+    assert [summary.method for summary in found.result.methods] == ["naive"]
+    assert "0 of 2 settings are judged: had resume swept goes on." in found.troubles
+    assert not (sweep_folder(store, NAME) / "study.db").exists()

@@ -1,0 +1,177 @@
+"""The result table of a report as Markdown, LaTeX and Parquet."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+
+from orchestrator.report.model import Report
+from orchestrator.report.page import groups
+from orchestrator.report.tables import Cell, Table, result_table
+
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "|": r"\textbar{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "Δ": r"$\Delta$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "→": r"$\rightarrow$",
+}
+
+
+def render(report: Report, to: str) -> bytes:
+    """As html (the whole page), or as md, latex or parquet (its result table)."""
+    if to == "html":
+        from orchestrator.report.page import page
+
+        return page(report).encode()
+    if to == "md":
+        return markdown(report).encode()
+    if to == "latex":
+        return latex(report).encode()
+    return parquet(report)
+
+
+def _notes(report: Report) -> list[str]:
+    from orchestrator.display.compare_tables import legend
+    from orchestrator.display.tables import caveats
+
+    told = [text.plain for text in (*legend(report.result), *caveats(report.result.run))]
+    on = "the validation part" if report.split == "val" else "the test set"
+    return [f"scored on {on}", *told, *report.troubles]
+
+
+# Markdown ---------------------------------------------------------------------------------------
+
+
+def markdown(report: Report) -> str:
+    table = result_table(report.result)
+    heads = [table.corner, *(f"{c.group} {c.title}".strip() for c in table.columns)]
+    lines = [_line(heads), "|---" + "|---:" * len(table.columns) + "|"]
+    for row in table.rows:
+        cells = [f"**{cell.text}**" if cell.best else cell.text for cell in row.cells]
+        lines.append(_line([row.title, *cells]))
+    notes = [f"- {_plain(note)}" for note in _notes(report)]
+    return "\n".join([f"# {_plain(report.name)}", "", *lines, "", *notes, ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """On one line, without what Markdown or HTML would take for its own."""
+    return " ".join(text.split()).replace("<", "&lt;").replace("_", "\\_")
+
+
+# LaTeX ------------------------------------------------------------------------------------------
+
+
+def latex(report: Report) -> str:
+    """A ``tabular`` with booktabs' rules, methods in rows; to be read in with ``\\input``."""
+    table = result_table(report.result)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        *(f"% {' '.join(note.split())}" for note in _notes(report)),
+        f"\\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        "\\toprule",
+        *_heads(table),
+        "\\midrule",
+    ]
+    for row in table.rows:
+        lines.append(_row([escaped(row.title), *map(_cell, row.cells)]))
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _heads(table: Table) -> list[str]:
+    """Tasks over their metrics."""
+    above, rules, column = [""], [], 2
+    for name, count in groups(table.columns):
+        above.append(f"\\multicolumn{{{count}}}{{c}}{{{escaped(name)}}}")
+        if name:
+            rules.append(f"\\cmidrule(lr){{{column}-{column + count - 1}}}")
+        column += count
+    heads = _row([escaped(table.corner), *(escaped(c.title) for c in table.columns)])
+    return [_row(above), " ".join(rules), heads] if rules else [heads]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _cell(cell: Cell) -> str:
+    text = _MINUS.sub("$-$", escaped(cell.text))
+    return f"\\textbf{{{text}}}" if cell.best else text
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX prints as it stands."""
+    return "".join(_SPECIAL.get(letter, letter) for letter in " ".join(text.split()))
+
+
+# Parquet ----------------------------------------------------------------------------------------
+
+
+_FIELDS = {
+    "run": "string",
+    "split": "string",
+    "method": "string",
+    "bound": "bool",
+    "task": "string",
+    "metric": "string",
+    "unit": "string",
+    "direction": "string",
+    "mean": "float64",
+    "std": "float64",
+    "count": "int64",
+    "complete": "int64",
+    "sequences": "int64",
+    "best": "bool",
+}
+
+
+def parquet(report: Report) -> bytes:
+    """The same table, a row for every method and metric: mean, std and what they are over."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = result_table(report.result)
+    counts = {s.method: (s.complete, s.sequences) for s in report.result.methods}
+    rows = [
+        {
+            "run": report.name,
+            "split": report.split,
+            "method": row.name,
+            "bound": row.bound,
+            "task": column.group or None,
+            "metric": column.key or column.name,
+            "unit": column.unit or None,
+            "direction": column.direction.value if column.direction else None,
+            "mean": cell.spread.mean if cell.spread else None,
+            "std": cell.spread.std if cell.spread else None,
+            "count": cell.spread.count if cell.spread else 0,
+            "complete": counts[row.name][0],
+            "sequences": counts[row.name][1],
+            "best": cell.best,
+        }
+        for row in table.rows
+        for column, cell in zip(table.columns, row.cells, strict=True)
+    ]
+    target = io.BytesIO()
+    schema = pa.schema({name: pa.type_for_alias(kind) for name, kind in _FIELDS.items()})
+    pq.write_table(pa.Table.from_pylist(rows, schema), target, compression="zstd")
+    return target.getvalue()

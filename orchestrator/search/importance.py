@@ -1,0 +1,44 @@
+"""What decides whether a trial is among the best: Optuna's measure, as numbers."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+_log = logging.getLogger(__name__)
+LEAST = 4  # complete trials; below, the measure means nothing
+
+
+def importances(study: Study, objective: int = 0) -> Mapping[str, float]:
+    """Parameter -> its share, the largest first; empty where the study tells too little.
+
+    Args:
+        objective: number of the study's value.
+    """
+    import optuna
+    from optuna.study import StudyDirection
+    from optuna.trial import TrialState
+
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < LEAST:
+        return {}
+    sign = -1.0 if study.directions[objective] is StudyDirection.MAXIMIZE else 1.0
+
+    def loss(trial: FrozenTrial) -> float:
+        """Low is good, which is what the measure wants of a target."""
+        return sign * float(trial.values[objective])
+
+    target = loss if len(study.directions) > 1 else None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of small studies; the reader is told
+            found = optuna.importance.get_param_importances(study, target=target)
+    except Exception as error:  # whatever Optuna says of an unusual study
+        _log.warning("importance in sweep '%s' is left out: %s", study.study_name, error)
+        return {}
+    return {name: float(share) for name, share in found.items()}

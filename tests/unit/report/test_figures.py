@@ -1,0 +1,83 @@
+"""Figures: drawn alike from equal values, told apart without colour."""
+
+from __future__ import annotations
+
+import itertools
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+from made_up_report import ORDERS, compared, made_up, made_up_sweep, sequence
+
+from orchestrator.display.comparison import CompareResult
+from orchestrator.report.figures.curves import forgetting_curves
+from orchestrator.report.figures.heat import _shades, r_maps
+from orchestrator.report.figures.orders import order_spread
+from orchestrator.report.figures.style import look_of
+from orchestrator.report.figures.weights import importance_plot, settings_plot
+
+
+def all_of(report):
+    yield from forgetting_curves(report)
+    yield from r_maps(report)
+    yield order_spread(report)
+    if report.sweep:
+        yield settings_plot(report.sweep)
+        yield importance_plot(report.sweep)
+
+
+@pytest.mark.parametrize("make", [made_up, made_up_sweep])
+def test_they_are_svg_with_words_and_the_same_every_time(make):
+    drawings = list(all_of(make()))
+    assert len(drawings) >= 4
+    for drawing in drawings:
+        assert ET.fromstring(drawing.svg).tag.endswith("svg")
+        assert drawing.alt and drawing.caption
+    assert drawings == list(all_of(make()))
+
+
+def test_the_style_of_the_users_matplotlib_does_not_matter():
+    import matplotlib
+
+    expected = order_spread(made_up())
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black"}):
+        assert order_spread(made_up()) == expected
+        assert matplotlib.rcParams["font.size"] == 30
+
+
+def test_methods_differ_in_print_without_colours():
+    looks = [look_of(k) for k in range(20)]
+    for one, other in itertools.combinations(looks, 2):
+        assert (one.marker, one.line) != (other.marker, other.line)
+
+
+def test_heat_maps_shade_by_direction_and_make_nothing_of_noise():
+    result = compared("had")
+    metrics = [result.run.metrics[task][0] for task in ORDERS[0]]
+
+    def matrix(*values):
+        from orchestrator.display.summary import Spread
+
+        return [[Spread(value, None, 1) for value in values]]
+
+    shades = _shades(metrics, [matrix(0.8, 1.0, 30.0), matrix(0.4, 3.0, 30.3)])
+    assert shades[0][0] == [1.0, 1.0, 1.0]
+    assert shades[1][0][:2] == [0.0, 0.0]  # miou fell, the error grew
+    assert shades[1][0][2] == pytest.approx(0.9)  # of 30 degrees a tenth is shown at least
+
+
+def test_there_is_nothing_to_draw_before_anything_is_scored():
+    run = compared("had").run
+    empty = [sequence(s.method, s.order, s.seed, stages=0) for s in run.sequences]
+    report = made_up(CompareResult(replace(run, sequences=tuple(empty))))
+    assert not forgetting_curves(report) and not r_maps(report) and order_spread(report) is None
+
+
+def test_the_words_of_a_figure_hold_its_numbers():
+    assert "had from +20.5 % to +24.5 %" in order_spread(made_up()).alt
+    assert "joint" not in order_spread(made_up()).alt
+    sweep = made_up_sweep().sweep
+    assert "lambda 0.70" in importance_plot(sweep).alt
+    assert "The best one, t0004, has lambda 8" in settings_plot(sweep).alt
+    (first, *_) = r_maps(made_up())
+    assert "naive: at the end semantic 0.204, depth 2.475, normal 1.250;" in first.alt
