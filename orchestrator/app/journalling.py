@@ -32,6 +32,7 @@ def _commands(name: str) -> dict[str, str]:
         "continue": f"had resume {name}",
         "compare over other seeds": f"had resume {name} seed=[0,1,2] --fork",
         "verify one stage": "had rerun {stage}",
+        "write it up": f"had report {name} -o {name}.html",
     }
 
 

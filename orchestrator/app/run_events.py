@@ -30,6 +30,7 @@ from orchestrator.tracking.events import (
     StageReused,
     sequence_id,
 )
+from orchestrator.tracking.params import method_params
 
 if TYPE_CHECKING:
     from had_core.data import ShardDataset
@@ -186,17 +187,7 @@ def _params(config: RunConfig, sequence: SequenceSpec) -> dict[str, Scalar]:
     }
     if sequence.method != method.name:  # a label, which MLflow shows as the method
         params["method_name"] = method.name
-    for name, value in to_plain(method).items():
-        params.update(_flat(name, value))
-    return params
-
-
-def _flat(name: str, value: object) -> dict[str, Scalar]:
-    if isinstance(value, dict):
-        # ``method.loss.delta`` is shown as ``delta``, ``method.lambda.depth`` as ``lambda.depth``.
-        prefix = "" if name == "loss" else f"{name}."
-        return {f"{prefix}{key}": inner for key, inner in value.items()}
-    return {name: value} if isinstance(value, (str, int, float, bool)) else {}
+    return params | method_params(to_plain(method))
 
 
 def _user() -> str:

@@ -47,7 +47,9 @@ def _commands(name: str) -> Mapping[str, str]:
         "continue": f"had resume {name}",
         "judge ten more settings": f"had resume {name} --trials +10",
         "score the best on the test set": "had run {settings} {best}",
+        "compare the best with other methods": "had compare {data} methods=[naive,lwf] {method}",
         "verify one stage": "had rerun {stage}",
+        "write it up": f"had report {name} -o {name}.html",
     }
 
 

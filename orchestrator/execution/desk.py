@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from had_core.canonical import to_plain
 from had_core.errors import CorruptArtifact
 from had_core.progress import EpochRecord, FitProgress
 from had_core.tensors import to_bytes
@@ -32,6 +33,7 @@ from orchestrator.tracking.events import (
     StageRef,
     StageStarted,
 )
+from orchestrator.tracking.params import method_params
 
 if TYPE_CHECKING:
     from had_core.stage import FitResult
@@ -168,7 +170,13 @@ class Desk:
                 attempt=self.attempt,
                 epochs=config.train.epochs,
                 first_epoch=self._epoch + 1,
-                params={"method": config.method.name, "seed": config.seed, "lr": config.train.lr},
+                params={
+                    "method": config.method.name,
+                    "seed": config.seed,
+                    "lr": config.train.lr,
+                    "batch_size": config.train.batch_size,
+                    **method_params(to_plain(config.method)),
+                },
             )
         )
         for record in self._history:  # a killed worker may have kept its last ones to itself

@@ -157,8 +157,9 @@ class RunStarted(Event):
         objectives: of a sweep: name -> direction; the keys of ``TrialFinished.values``.
         commands: what one may type next, shown on the run of a sweep or comparison: purpose ->
             command line. ``{best}`` stands for the overrides of the best trial, ``{settings}`` for
-            those of the command that began the run, ``{stage}`` for the key of a last stage; such
-            a line is shown once they are known.
+            those of the command that began the run (``{data}``: but for the method's),
+            ``{method}`` for the best trial's method as one of a comparison, ``{stage}`` for the key
+            of a last stage; such a line is shown once they are known.
     """
 
     recipe: str

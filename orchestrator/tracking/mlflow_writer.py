@@ -29,7 +29,7 @@ from orchestrator.tracking.fold import Fold
 from orchestrator.tracking.journal import JournalReader, journal_id
 from orchestrator.tracking.location import TrackingLocation
 from orchestrator.tracking.models import ensure_model
-from orchestrator.tracking.records import FileRef, Point, RunRecord
+from orchestrator.tracking.records import FileRef, Point, RunRecord, dataset_id
 from orchestrator.tracking.runs import KnownRun, RunIndex, RunsLost, ensure_experiment
 
 if TYPE_CHECKING:
@@ -159,7 +159,11 @@ class MlflowWriter:
             tags["had.reused_from"] = full.run_id
         if record.model is not None and not known.model_id:
             known.model_id = tags["had.model_id"] = ensure_model(
-                self._client, index.experiment_id, known.run_id, record.model, fresh=known.fresh
+                self._client,
+                index.experiment_id,
+                known.run_id,
+                record.model,
+                fresh=known.fresh,
             )
         if record.ended and resolved:
             tags["had.synced"] = record.digest
@@ -245,13 +249,17 @@ def _log_numbers(
     from mlflow.entities import Metric, Param, RunTag
 
     model_id = tags.get("had.model_id") or known.model_id
-    prefix = record.model.score_prefix if record.model else None
+    model = record.model if model_id else None
 
     def metric(point: Point) -> Metric:
-        scores = model_id if prefix and point.key.startswith(prefix) else None
-        return Metric(point.key, point.value, point.time_ms, point.step, model_id=scores)
+        where = (point.key, point.value, point.time_ms, point.step)
+        if model is None or not model.describes(point):
+            return Metric(*where)
+        name, digest = model.scored_on or (None, None)
+        return Metric(*where, model_id=model_id, dataset_name=name, dataset_digest=digest)
 
-    points = [point for point, _ in known.unsent([(p, model_id) for p in record.points])]
+    mine = [(p, model_id if model and model.describes(p) else None) for p in record.points]
+    points = [point for point, _ in known.unsent(mine)]
     params = [Param(k, v) for k, v in record.params.items() if k not in known.params]
     new_tags = [RunTag(k, v) for k, v in tags.items() if known.tags.get(k) != v]
     pairs = zip_longest(_chunks(points, _METRICS_A_CALL), _chunks(params, _PARAMS_A_CALL))
@@ -260,7 +268,7 @@ def _log_numbers(
         last_tags = new_tags if number == len(calls) else []
         if metrics or some_params or last_tags:
             client.log_batch(known.run_id, metrics, some_params, last_tags, synchronous=True)
-    known.note((point, model_id) for point in points)
+    known.note(mine)
     known.params = {**known.params, **record.params}
     known.tags.update(tags)
     return bool(points or params or new_tags)
@@ -290,8 +298,7 @@ def _dataset_inputs(dataset: DatasetRef | None) -> list[DatasetInput]:
     return [
         DatasetInput(
             Dataset(
-                name=f"{dataset.name}/{split}",
-                digest=fingerprint[:12],  # shown in full by the UI; 36 would fit
+                *dataset_id(dataset, split),
                 source_type="local",
                 source=json.dumps({"uri": dataset.source}),
                 schema=json.dumps(schema),
@@ -299,7 +306,7 @@ def _dataset_inputs(dataset: DatasetRef | None) -> list[DatasetInput]:
             ),
             [InputTag("mlflow.data.context", split)],
         )
-        for split, fingerprint in dataset.fingerprints.items()
+        for split in dataset.fingerprints
     ]
 
 

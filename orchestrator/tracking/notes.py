@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.tracking.standing import Standing
     from orchestrator.tracking.trial_view import TrialView
 
-PLACES = ("{settings}", "{best}", "{stage}")
+PLACES = ("{settings}", "{data}", "{best}", "{method}", "{stage}")
 _SHOWN = 6  # of the Pareto front
 
 
@@ -31,7 +32,9 @@ def sweep_note(facts: RunFacts, standing: Standing, sequences: Summaries) -> str
             parts.append(f"{len(best) - _SHOWN} more trials are on the Pareto front.")
     fill = _settings(facts)
     if best:
-        fill["{best}"] = overrides(best[0].params, facts.starts[0].config)
+        config = facts.starts[0].config
+        fill["{best}"] = overrides(best[0].params, config)
+        fill.update(_best_method(best[0].params, config))
         stage = _longest(sequences(best[0].label))
         fill.update({"{stage}": stage[:12]} if stage else {})
     return "\n\n".join([*parts, *_commands(facts, fill)])
@@ -54,6 +57,21 @@ def compare_note(facts: RunFacts, sequences: Sequence[SequenceSummary]) -> str:
     return "\n\n".join([*table, *_commands(facts, fill)])
 
 
+def stage_note(key: str, parent: str | None) -> str:
+    """Where a stage's net comes from, and what one may type about it."""
+    parent_text = f"Started from the net of stage `{parent[:12]}`." if parent else "Fresh weights."
+    rows = [
+        ["see what it is", f"`had show {key[:12]}`"],
+        ["verify it", f"`had rerun {key[:12]}`"],
+        ["branch off", f"`had rerun {key[:12]} train.epochs=20`"],
+        ["use its net", f"`had predict {key[:12]} IMAGES OUT`"],
+        ["take its net away", f"`had export {key[:12]} OUT`"],
+    ]
+    if parent is not None:
+        rows.insert(1, ["compare it with its parent", f"`had explain {key[:12]} {parent[:12]}`"])
+    return f"{parent_text}\n\n{_table(['to', 'type'], rows)}"
+
+
 def overrides(params: Mapping[str, Scalar], config: Mapping[str, Any]) -> str:
     """A trial's parameters as they are typed on a command line.
 
@@ -69,6 +87,23 @@ def overrides(params: Mapping[str, Scalar], config: Mapping[str, Any]) -> str:
         else:
             found[outer] = value
     return " ".join(shlex.quote(f"{path}={_typed(value)}") for path, value in found.items())
+
+
+def _best_method(params: Mapping[str, Scalar], config: Mapping[str, Any]) -> dict[str, str]:
+    """The method with a trial's settings, as a comparison takes it under the label ``best``."""
+    method = config.get("method")
+    if not isinstance(method, Mapping) or not all(path.startswith("method.") for path in params):
+        return {}
+    settings: dict[str, Any] = json.loads(json.dumps(dict(method)))
+    for path, value in params.items():
+        *outer, last = path.split(".")[1:]
+        place = settings
+        for name in outer:
+            inner = place.get(name)
+            place[name] = inner if isinstance(inner, dict) else {}
+            place = place[name]
+        place[last] = value
+    return {"{method}": shlex.quote(f"+methods.best={_typed(settings)}")}
 
 
 def _settable(path: str, config: Mapping[str, Any]) -> tuple[str, str]:
@@ -87,12 +122,18 @@ def _settable(path: str, config: Mapping[str, Any]) -> tuple[str, str]:
 def _typed(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ",".join(f"{name}:{_typed(inner)}" for name, inner in value.items()) + "}"
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _settings(facts: RunFacts) -> dict[str, str]:
     own = own_settings(facts.starts[0].command)
-    return {} if own is None else {"{settings}": own}
+    if own is None:
+        return {}
+    words = shlex.split(own)
+    data = [word for word in words if not word.lstrip("+").startswith(("method", "reference"))]
+    return {"{settings}": own, "{data}": shlex.join(data)}
 
 
 def own_settings(command: str) -> str | None:

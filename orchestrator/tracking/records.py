@@ -52,7 +52,8 @@ class ModelRecord:
         key: fit key; the weights lie in the store under it.
         parent: fit key of the net it started from.
         step: position of the stage.
-        score_prefix: metrics of the run that describe the model.
+        score_prefix: metrics of the run that describe the model, those at ``score_step``.
+        scored_on: name and digest of the data set behind them.
     """
 
     name: str
@@ -62,6 +63,12 @@ class ModelRecord:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     score_prefix: str = "test/"
+    score_step: int = 0
+    scored_on: tuple[str, str] | None = None
+
+    def describes(self, point: Point) -> bool:
+        """Whether a point of the run is a score of the model."""
+        return point.step == self.score_step and point.key.startswith(self.score_prefix)
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,11 @@ def _plain(value: object) -> object:
 
 # Ten times as fast as ``canonical.digest``, and there are tens of thousands of records.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def dataset_id(dataset: DatasetRef, split: str) -> tuple[str, str]:
+    """Name and digest of a split in MLflow, which shows the digest in full; 36 would fit."""
+    return f"{dataset.name}/{split}", dataset.fingerprints[split][:12]
 
 
 def ms(seconds: float) -> int:

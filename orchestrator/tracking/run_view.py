@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.tracking.drawings import Spread
 from orchestrator.tracking.events import (
@@ -20,7 +20,15 @@ from orchestrator.tracking.events import (
     RunStarted,
 )
 from orchestrator.tracking.notes import compare_note, sweep_note
-from orchestrator.tracking.records import FileRef, Point, RunRecord, Status, ms, text
+from orchestrator.tracking.records import (
+    FileRef,
+    Point,
+    RunRecord,
+    Status,
+    dataset_id,
+    ms,
+    text,
+)
 
 if TYPE_CHECKING:
     from orchestrator.tracking.sequence_view import SequenceSummary
@@ -101,6 +109,14 @@ class RunFacts:
         splits = {k: v for k, v in start.dataset.fingerprints.items() if k != "test"}
         return replace(start.dataset, fingerprints=splits)
 
+    def scored_on(self, time: float, split: str) -> tuple[str, str] | None:
+        """Name and digest of the data behind a score, as they are logged with the run; ``val`` is
+        a part of the training split."""
+        dataset, split = self.dataset_at(time), "train" if split == "val" else split
+        if dataset is None or split not in dataset.fingerprints:
+            return None
+        return dataset_id(dataset, split)
+
     def tags_at(self, time: float) -> dict[str, str]:
         start = self.at(time)
         tags = {"had.run_name": self.run, "had.journal": self.journal}
@@ -139,13 +155,45 @@ def root_record(facts: RunFacts, standing: Standing, sequences: Summaries) -> Ru
         status="RUNNING" if closed is None else STATUS[closed.end],
         end_ms=None if closed is None else ms(closed.time),
         tags=tags,
-        params={f"objective.{name}": way.value for name, way in facts.objectives.items()},
+        params={
+            **_params(first.config),
+            **{f"objective.{name}": way.value for name, way in facts.objectives.items()},
+        },
         points=points,
         texts={"config.json": json.dumps(first.config, indent=2)} if first.config else {},
         dataset=facts.dataset_at(first.time),
         files=facts.files,
         drawings=_spread(facts, standing, sequences) if closed is not None else (),
     )
+
+
+def _params(config: Mapping[str, Any]) -> dict[str, str]:
+    """What tells sweeps and comparisons apart at a glance; all of it is in ``config.json``."""
+
+    def at(*path: str) -> Any:
+        value: Any = config
+        for name in path:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+    compared, orders, seeds, space = (
+        at("compared"),
+        at("orders"),
+        at("seeds"),
+        at("search", "space"),
+    )
+    found = {
+        "dataset": at("dataset", "name"),
+        "net": at("net", "encoder"),
+        "epochs": at("train", "epochs"),
+        "method": None if compared else at("method", "name"),
+        "methods": ",".join(compared) if isinstance(compared, Mapping) and compared else None,
+        "orders": len(orders) if isinstance(orders, list) else None,
+        "seeds": len(seeds) if isinstance(seeds, list) else None,
+        "sampler": at("search", "sampler"),
+        "searched": ",".join(space) if isinstance(space, Mapping) else None,
+    }
+    return {k: text(v) for k, v in found.items() if isinstance(v, (str, int, float))}
 
 
 def _mean_points(sequences: Sequence[SequenceSummary]) -> tuple[Point, ...]:

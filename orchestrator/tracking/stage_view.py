@@ -19,6 +19,7 @@ from orchestrator.tracking.events import (
     StageReused,
     StageStarted,
 )
+from orchestrator.tracking.notes import stage_note
 from orchestrator.tracking.records import ModelRecord, Point, RunRecord, Status, ms, text
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ def stage_record(facts: RunFacts, sequence: SequenceView, view: StageView) -> Ru
         **{f"had.eval.{split}": key for split, key in view.evals.items()},
         **_numerics(view),
     }
+    if view.end is not None and not isinstance(view.end, StageFailed):
+        tags["mlflow.note.content"] = stage_note(ref.key, ref.parent)
     return RunRecord(
         uid=stage_uid(facts, ref),
         name=stage_name(ref) + ("" if view.full else " (reused)"),
@@ -173,7 +176,7 @@ def stage_record(facts: RunFacts, sequence: SequenceView, view: StageView) -> Ru
         points=(*_epoch_points(view), *_row_points(view)),
         dataset=facts.dataset_at(view.began) if view.full else None,
         pictures=view.pictures if view.full else (),
-        model=_model(sequence, view) if status == "FINISHED" and view.full else None,
+        model=_model(facts, sequence, view) if status == "FINISHED" and view.full else None,
         source_key=ref.parent if view.full else ref.key,
         reused=not view.full,
     )
@@ -261,11 +264,13 @@ def _epoch_points(view: StageView) -> list[Point]:
 def _row_points(view: StageView) -> list[Point]:
     """The evaluation of the whole stage, at its last epoch."""
     at, step = ms(view.rows_time), view.epochs_wanted or view.ref.position
-    return [Point(name, step, at, value) for name, value in view.row_values().items()]
+    # A light run has no curves, which may hold a part of the row already.
+    values = view.row_values() if view.full else curves.of_rows(view.rows)
+    return [Point(name, step, at, value) for name, value in values.items()]
 
 
-def _model(sequence: SequenceView, view: StageView) -> ModelRecord:
-    ref = view.ref
+def _model(facts: RunFacts, sequence: SequenceView, view: StageView) -> ModelRecord:
+    ref, split = view.ref, scored_split([view])
     learned = sequence.order[: ref.position]
     path = learned if learned[-len(ref.tasks) :] == ref.tasks else ref.tasks
     return ModelRecord(
@@ -278,6 +283,9 @@ def _model(sequence: SequenceView, view: StageView) -> ModelRecord:
             "had.stage_key": ref.key,
             "had.parent_stage_key": ref.parent or "",
             "had.position": str(ref.position),
+            "mlflow.note.content": stage_note(ref.key, ref.parent),
         },
-        score_prefix=f"{scored_split([view])}/",
+        score_prefix=f"{split}/",
+        score_step=view.epochs_wanted or ref.position,
+        scored_on=facts.scored_on(view.began, split),
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fake_mlflow import FakeMlflow, Faulty, Killed, snapshot
 
-from orchestrator.tracking.events import End, EpochEnded, Event
+from orchestrator.tracking.events import End, EpochEnded, Event, StageFinished, StageReused
 from orchestrator.tracking.journal import Journal, JournalReader
 from orchestrator.tracking.location import TrackingLocation
 from orchestrator.tracking.mlflow_writer import MlflowWriter
@@ -152,6 +152,57 @@ def test_evaluations_inside_a_stage(
     own = [(k, s, v) for k, s, _, v in stage["points"]]
     assert ("test/depth/abs_err", 2, 0.2) in own
     assert ("system/cpu_utilization_percentage", 1, 80.0) in own
+
+
+def test_a_model_has_the_scores_of_its_last_epoch_and_their_data(
+    tmp_path: Path, new_story: Callable[..., Any], pictures: Pictures
+) -> None:
+    story = new_story()
+    story.run_started()
+    name = story.sequence_started("had", ("depth",))
+    ref = story.ref(name, 1, "1" * 64, None)
+    story.stage_started(ref)
+    for epoch in (1, 2):
+        story.epoch(ref, epoch, scores={"depth": {"abs_err": 1.0 / epoch}})
+    rows = {"val": {"depth": {"abs_err": 0.5}}}
+    story._add(StageFinished, stage=ref, attempt=1, rows=rows)
+    setup = Setup(tmp_path, story.run, pictures)
+    setup.append(story.events)
+    client = FakeMlflow()
+    logged: list[Any] = []
+    keep = client.log_batch
+
+    def log_batch(run_id: str, metrics: Any = (), *others: Any, **options: Any) -> None:
+        logged.extend(metrics)
+        keep(run_id, metrics, *others, **options)
+
+    client.log_batch = log_batch  # type: ignore[method-assign]
+    setup.writer(client).drain()
+    (model,) = snapshot(client)["models"].values()
+    assert model["points"] == [("val/depth/abs_err", 2, 0.5)]
+    assert "`had rerun 111111111111`" in model["tags"]["mlflow.note.content"]
+    scored = [m for m in logged if m.model_id]
+    assert {(m.dataset_name, m.dataset_digest) for m in scored} == {("rooms/train", "a" * 12)}
+
+
+def test_a_light_run_has_its_whole_row(
+    tmp_path: Path, new_story: Callable[..., Any], pictures: Pictures
+) -> None:
+    """Also where the last epoch was evaluated on the same split."""
+    story = new_story()
+    story.run_started()
+    name = story.sequence_started("had", ("depth",))
+    ref = story.ref(name, 1, "1" * 64, None)
+    rows = {"val": {"depth": {"abs_err": 0.5}}}
+    known = {"val/depth/abs_err": (None, 0.5)}
+    story._add(StageReused, stage=ref, rows=rows, curves=known)
+    setup = Setup(tmp_path, story.run, pictures)
+    setup.append(story.events)
+    client = FakeMlflow()
+    setup.writer(client).drain()
+    state = snapshot(client)
+    for run in (_by_name(state, "1 depth (reused)", "had"), _by_name(state, "had depth s0", "had")):
+        assert ("val/depth/abs_err", 2, 0.5) in [(k, s, v) for k, s, _, v in run["points"]]
 
 
 def test_fake_and_real_mlflow_end_in_the_same_state(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from fake_mlflow import FakeMlflow, Faulty, Killed, snapshot
 
+from had_core.methods import HadConfig, HadLossConfig
+from orchestrator.config import compose
 from orchestrator.tracking.events import (
     Direction,
     End,
@@ -181,6 +184,34 @@ def test_commands_repeat_what_the_sweep_was_begun_with(tmp_path: Path, story: An
         "| test | `had run 'order=[depth, normal]' 'method.lambda={depth:0.25,normal:2.5}' "
         "method.loss.beta=0.1` |",
     ]
+
+
+def test_the_command_that_compares_the_best_can_be_typed(tmp_path: Path, story: Any) -> None:
+    begun = ["experiment=quickstart", "method.loss.k=0.8", "train.epochs=2"]
+    config = compose([*begun, "orders=all"], search="tpe").to_json()
+    story.run_started(
+        command=shlex.join(["had", "sweep", *begun, "search.trials=9"]),
+        config=config,
+        kind=RunKind.SWEEP,
+        objectives={"mean": Direction.MAXIMIZE},
+        commands={"compare": "had compare {data} methods=[naive,lwf] {method}"},
+    )
+    params = {"method.lambda": 2.5, "method.loss.beta": 0.25}
+    story._add(TrialStarted, trial="t0000", number=0, params=params)
+    story.trial_finished("t0000", mean=1.0)
+    run = _named(_drained(tmp_path, story.events), story.run)
+    (line,) = [x for x in run["tags"]["mlflow.note.content"].splitlines() if "| compare |" in x]
+    words = shlex.split(line.split("`")[1])
+    assert words[:2] == ["had", "compare"]
+    compared = compose(words[2:], searches=False)
+    assert compared.train.epochs == 2
+    assert list(compared.compared) == ["naive", "lwf", "best"]
+    best = HadConfig(weight=2.5, loss=HadLossConfig(beta=0.25, k=0.8))
+    assert compared.compared["best"] == best
+    shown = {"dataset": "rooms", "method": "had", "orders": "6", "sampler": "tpe", "seeds": "1"}
+    assert shown.items() <= run["params"].items()
+    assert run["params"]["searched"].startswith("method.")
+    assert all(len(value) < 100 for value in run["params"].values())
 
 
 def test_a_table_announced_again_is_copied_again(tmp_path: Path, sweep: list[Event]) -> None:
