@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from orchestrator.display.comparison import CompareResult
 from orchestrator.display.sweep_results import SweepResult
 
+_LONGEST = 36  # letters of an order in a figure
+
 
 @dataclass(frozen=True)
 class SweepPart:
@@ -156,6 +158,14 @@ class Report:
     def orders(self) -> tuple[tuple[str, ...], ...]:
         """In the sequence in which they were asked for."""
         return tuple(dict.fromkeys(sequence.order for sequence in self.result.run.sequences))
+
+    @property
+    def order_names(self) -> Mapping[tuple[str, ...], str]:
+        """What figures call the orders: in full, or by number where that is too long."""
+        full = {order: " → ".join(order) for order in self.orders}
+        if all(len(name) <= _LONGEST for name in full.values()):
+            return full
+        return {order: f"order {number}" for number, order in enumerate(self.orders, 1)}
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -158,7 +158,7 @@ def _ends(columns: Sequence[Column], start: int) -> Iterator[int]:
 
 
 def _orders(report: Report) -> Section:
-    table, drawing = orders_table(report.result), order_spread(report)
+    table, drawing = orders_table(report), order_spread(report)
     return Section(
         "orders",
         "Order sensitivity",

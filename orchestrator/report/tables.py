@@ -16,6 +16,7 @@ from orchestrator.display.comparison import (
 from orchestrator.display.numbers import ARROWS, param_name, param_text, spread_text
 from orchestrator.display.summary import Spread
 from orchestrator.display.sweep_results import SweepResult, TrialResult
+from orchestrator.report.model import Report
 
 MOST_ORDERS = 24
 MOST_TRIALS = 20
@@ -182,16 +183,15 @@ def _two_digits(spread: Spread | None, of: int) -> str:
     return f"{spread.mean:.2f}{std}{few}"
 
 
-def orders_table(result: CompareResult) -> Table | None:
+def orders_table(report: Report) -> Table | None:
     """Orders by Delta_m of every method over the seeds; None without a reference or with one order.
 
     The last rows: the deviation over orders (order sensitivity), and over seeds.
     """
+    result, orders, seeds = report.result, report.orders, len(report.seeds)
     reference = result.run.reference
-    orders = list(dict.fromkeys(sequence.order for sequence in result.run.sequences))
     if reference is None or len(orders) < 2:
         return None
-    seeds = len({sequence.seed for sequence in result.run.sequences})
     rivals = [s for s in result.methods if s.method != reference]
     show = _without_sign_of_percent(_POINTS)
     rows = []
@@ -200,7 +200,8 @@ def orders_table(result: CompareResult) -> Table | None:
             next((o.delta_m_pct for o in s.orders if o.order == order), None) for s in rivals
         ]
         cells = tuple(Cell(show(spread, of=seeds), spread) for spread in of_order)
-        rows.append(Row(" → ".join(order), cells))
+        full, name = " → ".join(order), report.order_names[order]
+        rows.append(Row(full if name == full else f"{name}: {full}", cells))
     apart = tuple(Cell(_one_digit(s.over_orders)) for s in rivals)
     rows.append(Row("deviation over orders", apart))
     if seeds > 1:

@@ -14,7 +14,9 @@ from orchestrator.report.model import Report
 
 MOST_ORDERS = 6
 _ACROSS = 3  # orders beside each other
+_MOST_NAMED = 4  # stages whose names fit below a panel
 _PANEL = 1.75  # inches
+_BESIDE = 6  # names of the legend
 _SPREAD = 0.05  # stages between methods at one stage, so that their bars are told apart
 
 
@@ -40,7 +42,7 @@ def _figure(report: Report, orders: Sequence[tuple[str, ...]]) -> Drawing:
                 axes = grid[row][column]
                 _panel(axes, report, order, task, metrics[task][0])
                 if row == 0:
-                    axes.set_title(" → ".join(order) if len(order) < 4 else f"order {column + 1}")
+                    axes.set_title(report.order_names[order])
                 if column == 0:
                     axes.set_ylabel(_label(task, metrics[task][0]))
         _legend(figure, grid)
@@ -51,8 +53,16 @@ def _figure(report: Report, orders: Sequence[tuple[str, ...]]) -> Drawing:
         f"Line charts: the headline metric of {', '.join(tasks)} after every stage, for each "
         f"method, in the orders {shown}. The numbers are in the table of R below.",
         "Each task from the stage that learned it to the end; up is better everywhere. "
-        f"{_bars(report)} A curve that falls is forgetting.{_bounds(report)}",
+        f"{_bars(report)} A curve that falls is forgetting.{_bounds(report)}"
+        f"{_key(report, orders)}",
     )
+
+
+def _key(report: Report, orders: Sequence[tuple[str, ...]]) -> str:
+    """Which orders the numbers stand for."""
+    named = {order: report.order_names[order] for order in orders}
+    full = {order: " → ".join(order) for order in orders}
+    return "".join(f" {named[o]}: {full[o]}." for o in orders if named[o] != full[o])
 
 
 def _bars(report: Report) -> str:
@@ -102,7 +112,8 @@ def _panel(
             label=name,
         )
     axes.set_xlim(0.7, len(order) + 0.3)
-    axes.set_xticks(range(1, len(order) + 1), [_tick(k, name) for k, name in enumerate(order, 1)])
+    ticks = [_tick(k, name, alone=len(order) > _MOST_NAMED) for k, name in enumerate(order, 1)]
+    axes.set_xticks(range(1, len(order) + 1), ticks)
     axes.margins(y=0.15)
     if metric.direction is Direction.DOWN and not axes.yaxis_inverted():  # shared by a row
         axes.invert_yaxis()
@@ -113,8 +124,8 @@ def _errors(spreads: Sequence[Spread]) -> list[float] | None:
     return [std or 0.0 for std in stds] if any(stds) else None
 
 
-def _tick(number: int, task: str) -> str:
-    return f"{number}\n{breakable(task)}"
+def _tick(number: int, task: str, *, alone: bool) -> str:
+    return str(number) if alone else f"{number}\n{breakable(task)}"
 
 
 def value_after(
@@ -139,6 +150,6 @@ def _legend(figure: Any, grid: Any) -> None:
             found.values(),
             found.keys(),
             loc="outside upper center",
-            ncols=min(len(found), 6),
+            ncols=-(-len(found) // -(-len(found) // _BESIDE)),
             frameon=False,
         )

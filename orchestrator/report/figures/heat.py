@@ -14,9 +14,9 @@ from orchestrator.report.model import Report
 
 MOST_ORDERS = 4
 MOST_METHODS = 4
-_CELL, _WIDE, _LEFT = 0.42, 0.86, 1.2  # inches: height and width of a cell, room beside
+_CELL, _WIDE, _WIDEST, _LEFT = 0.42, 0.71, 0.9, 1.05  # inches: of a cell, and room beside
 _SPAN = 0.1  # of a task's best score: shades cover at least so much, so that noise looks alike
-_DARK = 0.55  # below, a cell is dark and its number white
+_DARK = 0.48  # below, a cell is dark and its number white
 
 Matrix = Sequence[Sequence[Spread | None]]  # after stage x task
 
@@ -49,8 +49,11 @@ def _figure(
     shades = _shades(metrics, list(matrices.values()))
     across = max(1, min(len(matrices), int((WIDTH - _LEFT) / (_WIDE * len(order)))))
     down = -(-len(matrices) // across)
+    across = -(-len(matrices) // down)  # rows of equal length
     width = min(WIDTH, _LEFT + _WIDE * len(order) * across)
-    with drawing(width, down * (0.95 + _CELL * len(order))) as figure:
+    if across == 1:
+        width = min(WIDTH, _LEFT + _WIDEST * len(order))
+    with drawing(width, down * (1.05 + _CELL * len(order))) as figure:
         grid = figure.subplots(down, across, sharey=True, squeeze=False)
         for axes, (name, matrix), shade in zip(grid.flat, matrices.items(), shades, strict=False):
             _map(axes, matrix, shade)
@@ -61,7 +64,9 @@ def _figure(
         for row in grid:
             row[0].set_ylabel("after stage")
         svg = to_svg(figure)
-    said = " → ".join(order)
+    said, name = " → ".join(order), report.order_names[order]
+    if name != said:
+        said = f"{name}: {said}"
     return Drawing(
         svg,
         f"Heat maps of R for {', '.join(matrices)} in the order {said}: "

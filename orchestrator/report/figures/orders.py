@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.report.figures.style import WIDTH, Drawing, drawing, look_of, to_svg
@@ -22,7 +22,7 @@ def order_spread(report: Report) -> Drawing | None:
         return None
     with drawing(WIDTH, 1.1 + 0.32 * len(lines) + 0.22 * min(len(orders), _MOST_MARKED)) as figure:
         axes = figure.subplots()
-        _draw(axes, lines, orders)
+        _draw(axes, lines, report)
         axes.set_xlabel(f"Δm vs {report.result.run.reference}, percent ↑")
         if len(orders) <= _MOST_MARKED:
             figure.legend(loc="outside lower center", ncols=min(len(orders), 3), frameon=False)
@@ -69,7 +69,8 @@ def _settings(report: Report) -> dict[str, Line]:
     }
 
 
-def _draw(axes: Any, lines: Mapping[str, Line], orders: Sequence[tuple[str, ...]]) -> None:
+def _draw(axes: Any, lines: Mapping[str, Line], report: Report) -> None:
+    orders = [order for order in report.orders if any(order in line for line in lines.values())]
     height = {name: -k for k, name in enumerate(lines)}
     for name, line in lines.items():
         values = list(line.values())
@@ -90,7 +91,7 @@ def _draw(axes: Any, lines: Mapping[str, Line], orders: Sequence[tuple[str, ...]
             markeredgecolor="white",
             markeredgewidth=0.5,
             markersize=7,
-            label=" → ".join(order),
+            label=report.order_names[order],
         )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(list(height.values()), list(height))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from made_up_report import ORDERS, compared, made_up_sweep, sequence, with_bound
+from made_up_report import ORDERS, compared, made_up, made_up_sweep, sequence, with_bound
 
 from orchestrator.display.comparison import CompareResult
 from orchestrator.report.page import _parts
@@ -55,7 +55,7 @@ def test_nothing_scored_gives_dashes():
 
 
 def test_orders_with_how_far_they_lie_apart():
-    table = orders_table(compared("lwf", "had"))
+    table = orders_table(made_up(compared("lwf", "had")))
     assert [row.name for row in table.rows] == [
         *(" → ".join(order) for order in ORDERS),
         "deviation over orders",
