@@ -15,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-unit test-ray test-slow chaos lint format bench clean
+.PHONY: help install install-dev run test test-unit test-ray test-slow chaos lint format screenshots bench clean
 
 help: ## List the targets.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,10 @@ lint: install-dev ## Check style, types and the import contracts.
 format: install-dev ## Reformat the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: install-dev ## Take the pictures of pages in docs/images, of a sweep like the quickstart's.
+	$(BIN)/had sweep experiment=quickstart name=screenshots
+	$(BIN)/python docs/screenshots.py --run screenshots
 
 bench: install-dev ## Run the benchmarks; their numbers go to build/bench/*.json.
 	@mkdir -p build/bench

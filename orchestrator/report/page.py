@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.display.numbers import duration, number, params_text
+from orchestrator.display.sweep_results import SweepResult
 from orchestrator.report.figures.curves import MOST_ORDERS as MOST_CURVES
 from orchestrator.report.figures.curves import forgetting_curves, value_after
 from orchestrator.report.figures.heat import MOST_ORDERS as MOST_MAPS
@@ -81,16 +82,24 @@ def lead(report: Report) -> str:
     reference = report.result.run.reference
     if reference is None or not table.rows:
         return ""
-    leaders = [row for row in table.rows if row.cells[0].best]
     if report.sweep is not None and report.sweep.result.best:
-        sweep = report.sweep.result
-        value = sweep.trial(sweep.best[0]).values[0]
-        setting = params_text(sweep.trial(sweep.best[0]).params).replace("  ", ", ")
-        return f"Best setting: {setting} ({sweep.title} {value:+.1f} % on the validation part)."
+        return _lead_of_sweep(report.sweep.result)
+    leaders = [row for row in table.rows if row.cells[0].best]
     if not leaders:
         return f"No method beats {reference}." if len(table.rows) > 1 else ""
     names = " and ".join(row.name for row in leaders)
     return f"Best Δm against {reference}: {names}, {leaders[0].cells[0].text} %."
+
+
+def _lead_of_sweep(result: SweepResult) -> str:
+    best = result.trial(result.best[0])
+    setting = params_text(best.params).replace("  ", ", ")
+    said = f"{setting} ({result.title} {best.values[0]:+.1f} % on the validation part)"
+    if len(result.best) > 1:
+        return f"No other setting beats these {len(result.best)} in both; the first: {said}."
+    if best.values[0] < 0:
+        return f"No setting beats {result.reference}; the best is {said}."
+    return f"Best setting: {said}."
 
 
 def _sections(report: Report) -> Iterator[Section]:

@@ -123,6 +123,20 @@ def test_a_sweep_without_a_complete_trial_has_a_page():
     assert "Best setting" not in found and "Results" in found
 
 
+def test_the_first_sentence_of_a_sweep_is_about_its_best_settings():
+    known = made_up_sweep()
+    result = known.sweep.result
+
+    def said(**changes):
+        return lead(replace(known, sweep=replace(known.sweep, result=replace(result, **changes))))
+
+    assert said().startswith("Best setting: lambda 8, beta 0.4 (mean Δm +4.0 %")
+    two = said(best=("t0004", "t0001"))
+    assert two.startswith("No other setting beats these 2 in both; the first: lambda 8")
+    bad = tuple(replace(trial, values=(-1.0,)) for trial in result.trials)
+    assert said(trials=bad).startswith("No setting beats naive; the best is lambda 8")
+
+
 def test_no_method_beats_the_reference():
     run = compared("lwf").run
     worse = [replace(s, delta_m_pct=-5.0) if s.delta_m_pct else s for s in run.sequences]
