@@ -16,6 +16,7 @@ from orchestrator.cli import (
     jobs,
     plan,
     predict,
+    register,
     report,
     rerun,
     resume,
@@ -51,6 +52,7 @@ app.command("show")(show.show)
 app.command("explain")(explain.explain)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
+app.command("register")(register.register)
 app.command("report")(report.report)
 app.command("sync")(sync.sync)
 app.command("ui")(ui.ui)

@@ -136,6 +136,46 @@ def export_text(result: ExportResult) -> RenderableType:
     return Group(table, Text("card.md says what it is; python load_example.py IMAGE tries it"))
 
 
+@dataclass(frozen=True)
+class RegisterResult:
+    """A stage's version in MLflow's registry.
+
+    Attributes:
+        uri: what ``mlflow.pyfunc.load_model`` takes.
+        new: made by this command; else it was there.
+        tracking_uri: of the MLflow, without credentials.
+        run_id, model_id: of the stage's run and logged model there.
+    """
+
+    key: str
+    store: str
+    name: str
+    version: str
+    uri: str
+    new: bool
+    tracking_uri: str
+    run_id: str
+    model_id: str
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
+
+def register_text(result: RegisterResult) -> RenderableType:
+    """Which version it is, and how to load it."""
+    from rich.text import Text
+
+    done = "registered as" if result.new else "was registered before as"
+    return Text(
+        f"stage {result.key[:12]} {done} {result.uri}\n\n"
+        "    import mlflow\n"
+        f'    mlflow.set_tracking_uri("{result.tracking_uri}")\n'
+        f'    model = mlflow.pyfunc.load_model("{result.uri}")\n'
+        "    predictions = model.predict(images)  # float32 [N,H,W,3] in 0..1 -> {task: array}"
+    )
+
+
 def predict_text(result: PredictResult) -> RenderableType:
     """What was predicted, and where it lies."""
     from rich.console import Group

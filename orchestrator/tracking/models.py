@@ -1,6 +1,7 @@
 """MLflow's logged models: one a trained stage, with edges to the stage that it started from.
 
-The model is an entry without files: its weights lie in the store under the stage's key.
+The model is an entry without files: its weights lie in the store under the stage's key, until
+``registry`` puts a copy there.
 """
 
 from __future__ import annotations

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fake_registry import FakeRegistry
 from typer.testing import CliRunner
 
 from had_core.program import Program
@@ -17,6 +19,7 @@ from orchestrator.app.plan import plan
 from orchestrator.app.rerun import rerun
 from orchestrator.cli.main import app
 from orchestrator.config import StoreConfig
+from orchestrator.tracking.location import TrackingLocation
 
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "json.md").read_text()
 # What lies below these is named by tasks, metrics, splits or settings.
@@ -114,6 +117,15 @@ def test_export(ran, tmp_path, monkeypatch) -> None:
     key = ran.result.sequences[-1].stages[-1].key
     found = printed("export", key, str(tmp_path / "out"), "--store", str(ran.store))
     check(found, "had export", "had run")
+
+
+def test_register(ran, tmp_path, monkeypatch) -> None:
+    client = FakeRegistry()
+    monkeypatch.setattr(TrackingLocation, "client", lambda self: client)
+    monkeypatch.setattr(TrackingLocation, "file", None)
+    key = ran.result.sequences[-1].stages[-1].key
+    store = shutil.copytree(ran.store, tmp_path / "store")
+    check(printed("register", key, "net", "--store", str(store)), "had register", "had run")
 
 
 def test_data(tmp_path) -> None:
