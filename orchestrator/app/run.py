@@ -51,7 +51,7 @@ def recorded(store_root: str, name: str) -> RunConfig:
         BadInput: no such run; the ones there are get named.
     """
     store = Store.open(store_root)
-    record = store.runs.read(name)
+    record = store.runs.known(name)
     if record is None:
         known = ", ".join(run.name for run in store.runs.list()) or "none"
         raise BadInput(f"run '{name}' is not in store {store.uri}: it has {known}")
@@ -203,16 +203,15 @@ def location(config: RunConfig, store: Store) -> TrackingLocation:
 
 def record(store: Store, config: RunConfig) -> None:
     """Give the name to these settings; the same settings may come again, from anywhere."""
-    known = store.runs.read(config.name)
-    if known is not None:
-        changes = differences(RunConfig.from_json(known.config), config)
-        if not changes:
-            return
+    known = store.runs.known(config.name)  # a dropped run's journal is of its settings, too
+    changes = differences(RunConfig.from_json(known.config), config) if known else ()
+    if changes:
         raise BadInput(
             f"name={config.name} stands for other settings ({in_short(changes)}): "
             "choose another name, or leave them as they were"
         )
-    store.runs.create(config.name, config.to_json())
+    if known is None or config.name not in store.runs.names():
+        store.runs.create(config.name, config.to_json())
 
 
 def tasks_of(config: RunConfig, dataset: ShardDataset) -> tuple[DenseTask, ...]:

@@ -52,7 +52,7 @@ def find_stage(store: Store, name: str) -> KnownStage:
             f"{FIT_VERSION}: it can be read but not trained again"
         )
     run = str(manifest.get("run", ""))
-    record = store.runs.read(run) if run else None
+    record = store.runs.known(run) if run else None
     if record is None:
         raise BadInput(f"stage {key[:12]} was sealed by run '{run}', which the store has no more")
     return KnownStage(fit, manifest, RunConfig.from_json(record.config))

@@ -13,6 +13,7 @@ from orchestrator.cli import (
     doctor,
     explain,
     export,
+    gc,
     jobs,
     plan,
     predict,
@@ -54,6 +55,7 @@ app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("register")(register.register)
 app.command("report")(report.report)
+app.command("gc")(gc.gc)
 app.command("sync")(sync.sync)
 app.command("ui")(ui.ui)
 app.command("submit")(submit.submit)

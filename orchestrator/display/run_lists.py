@@ -16,7 +16,12 @@ _MOST = 200
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run; ``created`` is UTC, ISO 8601, empty where it is not known."""
+    """One run.
+
+    Attributes:
+        created: UTC, ISO 8601, empty where it is not known.
+        kept: False once it was dropped: ``had gc`` deletes what it alone needs.
+    """
 
     name: str
     kind: str
@@ -27,6 +32,7 @@ class RunLine:
     trials: int
     stages_trained: int
     stages_reused: int
+    kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,19 @@ class RunsResult:
 
     store: str
     runs: tuple[RunLine, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
+
+@dataclass(frozen=True)
+class DropResult:
+    """Runs that were dropped, and runs that are kept again."""
+
+    store: str
+    dropped: tuple[str, ...]
+    kept: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         plain: dict[str, Any] = to_plain(self)
@@ -101,7 +120,8 @@ def runs_table(result: RunsResult) -> RenderableType:
     for line in result.runs[-_MOST:]:
         counts = (line.sequences, line.trials, line.stages_trained, line.stages_reused)
         created = line.created.removesuffix("+00:00").replace("T", " ")
-        facts = (line.name, line.kind, created, line.state)
+        state = line.state if line.kept else f"{line.state}, dropped"
+        facts = (line.name, line.kind, created, state)
         table.add_row(*map(Text, facts), *map(str, counts))
     if not result.runs:
         return Text("no runs")

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from had_core.errors import CorruptArtifact
+from had_core.errors import BadInput, CorruptArtifact
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.store import records
 from orchestrator.store.fs import StoreFs, is_safe_name, is_temporary, nonce
@@ -185,7 +185,11 @@ class Artifacts:
                 seal = Seal.from_bytes(raw, kind, key)
                 return seal, verify(seal)
             except CorruptArtifact as error:
-                self._set_aside(kind, key, generation.number, raw, str(error))
+                try:
+                    self._set_aside(kind, key, generation.number, raw, str(error))
+                except BadInput as unwritable:
+                    _log.warning("damaged %s %s (%s): %s", kind.value, key, error, unwritable)
+                    return None
 
     def _check_sizes(self, seal: Seal) -> None:
         folder = f"{_folder(seal.kind, seal.key)}/{seal.folder}"

@@ -122,6 +122,14 @@ class Claims:
             if not is_temporary(name) and not self._is_alive(f"{_FOLDER}/{name}"):
                 self._fs.delete(f"{_FOLDER}/{name}")
 
+    def alive(self) -> frozenset[str]:
+        """Keys of the fits that somebody who lives executes now."""
+        return frozenset(
+            name.partition(".")[0]
+            for name in self._fs.names(_FOLDER)
+            if not is_temporary(name) and self._is_alive(f"{_FOLDER}/{name}")
+        )
+
     def _numbers(self, key: str) -> list[int]:
         """Ascending."""
         found = []

@@ -17,6 +17,8 @@ from orchestrator.store.fs import StoreFs, nonce
 
 _log = logging.getLogger("orchestrator.store")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+_FILE = re.compile(rf"{_NAME.pattern}\.json")
+_LOST = re.compile(rf"run-({_NAME.pattern})-[0-9a-f]{{16}}\.json")
 _SHOWN = 3
 
 
@@ -38,7 +40,11 @@ class RunRecord:
 
 
 class Runs:
-    """``runs/<name>.json``, each created once and never changed."""
+    """``runs/<name>.json``, each created once and never changed.
+
+    A run whose name was dropped lies in ``dropped/<name>.json``: nothing is kept for its sake, but
+    what it was told is still known. Whoever records it again makes it a kept one.
+    """
 
     def __init__(self, fs: StoreFs) -> None:
         self._fs = fs
@@ -56,7 +62,25 @@ class Runs:
             if known is not None:
                 _require_same(name, known.config, record.config)
                 return known
+        self._fs.delete(_dropped(name))
         return record
+
+    def drop(self, name: str) -> None:
+        """Keep nothing for the sake of this name any more.
+
+        Raises BadInput where the store cannot be written.
+        """
+        if not self._fs.move(_path(_checked(name)), _dropped(name)):
+            self._fs.create_if_absent(_dropped(name), b"")  # of a run without a record
+
+    def keep(self, name: str) -> None:
+        """Undo ``drop``; harmless where it was not dropped."""
+        if _checked(name) not in self.dropped():
+            return
+        if self._read_dropped(name) is None:
+            self._fs.delete(_dropped(name))
+        else:
+            self._fs.move(_dropped(name), _path(name))
 
     def read(self, name: str) -> RunRecord | None:
         """The record, None where there is none; a damaged one is set aside and counts as none."""
@@ -68,7 +92,21 @@ class Runs:
         try:
             return decode(RunRecord, records.from_bytes(raw), at=path)
         except (CorruptArtifact, BadInput) as error:
-            self._set_aside(name, raw, str(error))
+            try:
+                self._set_aside(name, raw, str(error))
+            except BadInput as unwritable:
+                _log.warning("damaged run record %s (%s): %s", name, error, unwritable)
+            return None
+
+    def known(self, name: str) -> RunRecord | None:
+        """The record of a kept or of a dropped run, None where there is neither."""
+        return self.read(name) or self._read_dropped(name)
+
+    def _read_dropped(self, name: str) -> RunRecord | None:
+        path = _dropped(_checked(name))
+        try:
+            return decode(RunRecord, records.from_bytes(self._fs.read(path)), at=path)
+        except (FileNotFoundError, CorruptArtifact, BadInput):
             return None
 
     def _set_aside(self, name: str, raw: bytes, reason: str) -> None:
@@ -81,8 +119,29 @@ class Runs:
             return
         _log.warning("damaged run record %s (%s): kept in %s", name, reason, aside)
 
+    def names(self) -> frozenset[str]:
+        """Names of kept runs, whether or not their records can be read.
+
+        One whose damaged record was set aside is kept as well: nobody dropped it.
+        """
+        lost = (_LOST.fullmatch(name) for name in self._fs.names("damaged"))
+        return frozenset(
+            [name.removesuffix(".json") for name in self._names_in("runs")]
+            + [match[1] for match in lost if match and match[1] not in self.dropped()]
+        )
+
+    def dropped(self) -> frozenset[str]:
+        """Names of dropped runs that were not recorded again."""
+        kept = set(self._names_in("runs"))
+        return frozenset(
+            name.removesuffix(".json") for name in self._names_in("dropped") if name not in kept
+        )
+
+    def _names_in(self, folder: str) -> Sequence[str]:
+        return [name for name in self._fs.names(folder) if _FILE.fullmatch(name)]
+
     def list(self) -> tuple[RunRecord, ...]:
-        """Every run, oldest first."""
+        """Every kept run, oldest first."""
         names = (name.removesuffix(".json") for name in self._fs.names("runs"))
         found = (self.read(name) for name in names if _NAME.fullmatch(name))
         return tuple(sorted((run for run in found if run), key=lambda r: (r.created_at, r.name)))
@@ -123,6 +182,10 @@ def _checked(name: str) -> str:
             f"name={name} is not allowed: up to 128 of A-Z a-z 0-9 . _ -, not beginning with a dot"
         )
     return name
+
+
+def _dropped(name: str) -> str:
+    return f"dropped/{name}.json"
 
 
 def _path(name: str) -> str:

@@ -36,7 +36,7 @@ class Store:
         fit/ memory/ eval/          sealed artefacts (``artifacts.py``)
         partial/                    progress inside a fit (``partial.py``)
         claims/                     who executes a fit now (``claims.py``)
-        runs/                       name -> configuration (``runs.py``)
+        runs/, dropped/             name -> configuration (``runs.py``)
         registered/                 stages that MLflow's registry names (``registered.py``)
         damaged/                    what failed its checksum, kept for a look
 

@@ -6,6 +6,7 @@ import datetime
 import difflib
 import fnmatch
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from had_core.errors import BadInput
@@ -43,16 +44,16 @@ def runs(
     _check("--kind", kind, KINDS)
     _check("--state", state, STATES)
     store = open_existing(root)
-    records = {record.name: record for record in store.runs.list()}
-    journals = set(journal_names(store.uri))
+    journals, dropped = set(journal_names(store.uri)), store.runs.dropped()
     lines = []
-    for name in sorted({*records, *journals}):
+    for name in sorted(journals | store.runs.names() | dropped):
         if like is not None and not fnmatch.fnmatchcase(name, like):
             continue
-        record = records.get(name)
+        record = store.runs.known(name)
         if kind and record is not None and _kind(record.config) != kind:
             continue  # before its journal is read
         line = _line(name, record, tally(store.uri, name) if name in journals else Tally())
+        line = replace(line, kept=name not in dropped)
         if kind in (None, line.kind) and state in (None, line.state):
             lines.append(line)
     return RunsResult(store.uri, tuple(sorted(lines, key=lambda line: (line.created, line.name))))
@@ -99,19 +100,20 @@ def one_run(name: str, root: str) -> RunPage:
     """
     store = open_existing(root)
     journals = journal_names(store.uri)
-    if name not in journals and f"{name}.json" not in store.fs.names("runs"):
+    if name not in {*journals, *store.runs.names(), *store.runs.dropped()}:
         raise BadInput(unknown_run(name, store, journals))
-    record = store.runs.read(name)
+    record = store.runs.known(name)
     begun = name in journals
     line = _line(name, record, tally(store.uri, name) if begun else Tally())
+    line = replace(line, kept=name not in store.runs.dropped())
     events = JournalReader.open(store.uri, name).events() if begun else []
     running = line.state == "running"
     return RunPage(store.uri, line, tuple(_sequences(events, running)), tuple(_trials(events)))
 
 
 def unknown_run(name: str, store: Store, journals: Iterable[str]) -> str:
-    """The sentence for a name that the store does not have, with near ones."""
-    known = {*journals, *(file.removesuffix(".json") for file in store.fs.names("runs"))}
+    """The sentence that refuses a name, with near ones."""
+    known = {*journals, *store.runs.names(), *store.runs.dropped()}
     near = difflib.get_close_matches(name, sorted(known), _NEAR, 0.4)
     hint = f"is it one of {', '.join(near)}?" if near else "see `had runs`"
     return f"run '{name}' is not in store {store.uri}: {hint}"

@@ -51,7 +51,7 @@ def sync(root: str, names: Sequence[str], tracking_uri: str | None, *, every: bo
 def _location(store: Store, run: str, uri: str | None) -> TrackingLocation | None:
     if uri is not None:
         return TrackingLocation.of(store.uri, uri)
-    record = store.runs.read(run)
+    record = store.runs.known(run)
     tracking = record.config.get("tracking", {}) if record else {}
     if not tracking.get("enabled", True):
         return None

@@ -89,6 +89,14 @@ def test_runs(ran) -> None:
     check(printed("runs", "tiny", "--store", str(ran.store)) | {"runs": []}, "had runs", "had run")
 
 
+def test_gc(ran) -> None:
+    line = {"key": "", "what": "", "tasks": [], "run": "", "bytes": 0}
+    found = printed("gc", "--store", str(ran.store))
+    check(found | {"garbage": [line]}, "had gc", "had run")
+    dropped = printed("runs", "--keep", "tiny", "--store", str(ran.store))
+    check(dropped | {"runs": []}, "had runs", "had run")
+
+
 def test_show(ran) -> None:
     key = ran.result.sequences[-1].stages[0].key
     check(printed("show", key, "--store", str(ran.store)), "had show", "had run")

@@ -96,6 +96,7 @@ def test_help_imports_nothing_heavy() -> None:
         "runs",
         "show",
         "explain",
+        "gc",
         "sync",
         "ui",
         "data",
