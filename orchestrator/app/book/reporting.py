@@ -75,7 +75,7 @@ _NO_CONSTANT = (
 def _open(name: str, root: str) -> _Run:
     store = open_existing(root)
     journals = journal_names(store.uri)
-    record = store.runs.read(name)
+    record = store.runs.known(name)
     if record is None:
         raise BadInput(unknown_run(name, store, journals))
     config = RunConfig.from_json(record.config).at(StoreConfig(store.uri))

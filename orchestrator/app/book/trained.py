@@ -96,7 +96,7 @@ def trained_stage(store: Store, name: str) -> TrainedStage:
 
 def _looked_up(store: Store, fit: FitSpec, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     """What older manifests do not say, from the data set that the stage's run names."""
-    record = store.runs.read(str(manifest.get("run", "")) or "-")
+    record = store.runs.known(str(manifest.get("run", "")) or "-")
     path = record.config.get("dataset", {}).get("path") if record else None
     where = f"data set {path}" if path else "data set, which its run does not name any more,"
     try:
