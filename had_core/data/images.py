@@ -47,7 +47,8 @@ def image_files(place: str | Path) -> tuple[list[Path], list[str]]:
         except OSError as error:
             raise BadInput(f"folder '{path}' cannot be read: {error.strerror}") from None
         files = [p for p in found if p.suffix.lower() in SUFFIXES and not p.is_dir()]
-        others = [p.name for p in found if p not in set(files)]
+        images = set(files)
+        others = [p.name for p in found if p not in images]
     else:
         raise BadInput(f"'{path}' does not exist: a folder of images ({_allowed()}), or one image")
     if not files or files[0].suffix.lower() not in SUFFIXES:

@@ -174,13 +174,13 @@ def _origin(facts: CardFacts) -> str:
 
 def _licence(facts: CardFacts) -> str:
     began = (
-        f" and of the encoder weights with SHA-256 `{facts.initial_weights}` that it began with"
+        f" and from the encoder weights with SHA-256 `{facts.initial_weights}` that it began with"
         if facts.initial_weights
         else ""
     )
     return (
         "## Licence\n\nThe code, `load_example.py` included, is under Apache-2.0. The weights come "
-        f"of the data set `{facts.dataset}`{began}: whatever terms those have decide what may be "
+        f"from the data set `{facts.dataset}`{began}: whatever terms those have decide what may be "
         "done with the weights."
     )
 

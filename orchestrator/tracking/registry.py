@@ -201,7 +201,8 @@ def _save(path: Path, scratch: Path, model_id: str, run_id: str, stage: StageFil
     shutil.copytree(
         Path(had_core.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__")
     )
-    known = stage.versions
+    # Without what follows the plus: packages built for one device are not where pip looks.
+    known = {name: version.partition("+")[0] for name, version in stage.versions.items()}
     requirements = [f"{name}=={known[name]}" if name in known else name for name in _REQUIRED]
     size = (1, _EXAMPLE_SIZE, _EXAMPLE_SIZE, 3)
     example = (np.arange(np.prod(size)).reshape(size) % 11 / 10).astype(np.float32)

@@ -167,7 +167,7 @@ class MadeUpStore:
             "teacher_seconds": 0.5,
             "mixed_numerics": False,
             "numerics": asdict(NUMERICS),
-            "versions": {"torch": "2.13.0"},
+            "versions": {"torch": "2.13.0+cpu"},
             "commit": "c" * 40,
             **manifested,
         }

@@ -13,7 +13,7 @@ from had_core.errors import BadInput
 
 def new_folder(out: str) -> Path:
     """The absolute path; raises BadInput where something other than an empty folder is there."""
-    path = Path(out).expanduser().absolute()
+    path = Path(os.path.abspath(Path(out).expanduser()))
     if path.is_symlink() or path.exists():
         if not path.is_dir() or path.is_symlink():
             raise BadInput(f"'{path}' is not a folder: choose a new one")

@@ -69,7 +69,7 @@ def test_its_files_need_nothing_of_the_store(register, netted, mlflow):
     assert "shape: [-1, -1, -1, 3]" in text.replace('"', "").replace("\n    ", " ")
     assert "input_example.json" in files
     required = files["requirements.txt"].decode()
-    assert "torch==2.13.0" in required and "safetensors" in required
+    assert "torch==2.13.0\n" in required and "safetensors" in required
 
 
 def test_twice_is_one_version_and_another_name_copies_nothing(register, mlflow):
