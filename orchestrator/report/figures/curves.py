@@ -16,6 +16,7 @@ MOST_ORDERS = 6
 _ACROSS = 3  # orders beside each other
 _MOST_NAMED = 4  # stages whose names fit below a panel
 _PANEL = 1.75  # inches
+_SPAN = 0.1  # of a task's values
 _BESIDE = 6  # names of the legend
 _SPREAD = 0.05  # stages between methods at one stage, so that their bars are told apart
 
@@ -45,6 +46,7 @@ def _figure(report: Report, orders: Sequence[tuple[str, ...]]) -> Drawing:
                     axes.set_title(report.order_names[order])
                 if column == 0:
                     axes.set_ylabel(_label(task, metrics[task][0]))
+            _calm(grid[row][0])
         _legend(figure, grid)
         svg = to_svg(figure)
     shown = "; ".join(" → ".join(order) for order in orders)
@@ -117,6 +119,15 @@ def _panel(
     axes.margins(y=0.15)
     if metric.direction is Direction.DOWN and not axes.yaxis_inverted():  # shared by a row
         axes.invert_yaxis()
+
+
+def _calm(axes: Any) -> None:
+    """Show a tenth of the values at least, so that noise does not look like forgetting."""
+    low, high = sorted(axes.get_ylim())
+    missing = _SPAN * max(abs(low), abs(high)) - (high - low)
+    if missing > 0:
+        limits = (low - missing / 2, high + missing / 2)
+        axes.set_ylim(limits[::-1] if axes.yaxis_inverted() else limits)
 
 
 def _errors(spreads: Sequence[Spread]) -> list[float] | None:

@@ -10,7 +10,7 @@ import pytest
 from made_up_report import ORDERS, compared, made_up, made_up_sweep, sequence
 
 from orchestrator.display.comparison import CompareResult
-from orchestrator.report.figures.curves import forgetting_curves
+from orchestrator.report.figures.curves import _calm, forgetting_curves
 from orchestrator.report.figures.heat import _shades, r_maps
 from orchestrator.report.figures.orders import order_spread
 from orchestrator.report.figures.style import look_of
@@ -64,6 +64,24 @@ def test_heat_maps_shade_by_direction_and_make_nothing_of_noise():
     assert shades[0][0] == [1.0, 1.0, 1.0]
     assert shades[1][0][:2] == [0.0, 0.0]  # miou fell, the error grew
     assert shades[1][0][2] == pytest.approx(0.9)  # of 30 degrees a tenth is shown at least
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_curves_do_not_magnify_noise(turned):
+    from matplotlib.figure import Figure
+
+    def limits(*values):
+        axes = Figure().subplots()
+        axes.plot(values)
+        if turned:
+            axes.invert_yaxis()
+        _calm(axes)
+        assert axes.yaxis_inverted() == turned
+        return sorted(axes.get_ylim())
+
+    low, high = limits(30.0, 30.1)
+    assert high - low == pytest.approx(3.0, rel=0.02) and low < 30 < 30.1 < high
+    assert limits(0.0, 1.0) == pytest.approx([-0.05, 1.05])
 
 
 def test_there_is_nothing_to_draw_before_anything_is_scored():
