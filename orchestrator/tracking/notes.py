@@ -30,11 +30,9 @@ def sweep_note(facts: RunFacts, standing: Standing, sequences: Summaries) -> str
         parts.append(_best_table(facts, best[:_SHOWN]))
         if len(best) > _SHOWN:
             parts.append(f"{len(best) - _SHOWN} more trials are on the Pareto front.")
-    fill = _settings(facts)
+    fill = places_of_command(facts.starts[0].command)
     if best:
-        config = facts.starts[0].config
-        fill["{best}"] = overrides(best[0].params, config)
-        fill.update(_best_method(best[0].params, config))
+        fill |= places_of_best(best[0].params, facts.starts[0].config)
         stage = _longest(sequences(best[0].label))
         fill.update({"{stage}": stage[:12]} if stage else {})
     return "\n\n".join([*parts, *_commands(facts, fill)])
@@ -89,6 +87,11 @@ def overrides(params: Mapping[str, Scalar], config: Mapping[str, Any]) -> str:
     return " ".join(shlex.quote(f"{path}={_typed(value)}") for path, value in found.items())
 
 
+def places_of_best(params: Mapping[str, Scalar], config: Mapping[str, Any]) -> dict[str, str]:
+    """What the best trial fills in the places of a command."""
+    return {"{best}": overrides(params, config), **_best_method(params, config)}
+
+
 def _best_method(params: Mapping[str, Scalar], config: Mapping[str, Any]) -> dict[str, str]:
     """The method with a trial's settings, as a comparison takes it under the label ``best``."""
     method = config.get("method")
@@ -127,8 +130,9 @@ def _typed(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _settings(facts: RunFacts) -> dict[str, str]:
-    own = own_settings(facts.starts[0].command)
+def places_of_command(command: str) -> dict[str, str]:
+    """What the command that began a run fills in the places of another."""
+    own = _own_settings(command)
     if own is None:
         return {}
     words = shlex.split(own)
@@ -136,7 +140,7 @@ def _settings(facts: RunFacts) -> dict[str, str]:
     return {"{settings}": own, "{data}": shlex.join(data)}
 
 
-def own_settings(command: str) -> str | None:
+def _own_settings(command: str) -> str | None:
     """The overrides of the command that began a run, but for the search and the name."""
     words = shlex.split(command)
     if words[:1] != ["had"] or words[1:2] not in (["sweep"], ["compare"]):

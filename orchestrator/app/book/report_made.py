@@ -9,8 +9,9 @@ from orchestrator.app.book.report_cost import Manifests
 from orchestrator.app.book.report_data import KnownData
 from orchestrator.config import RunConfig
 from orchestrator.report.model import Made
+from orchestrator.search.settings import Params
 from orchestrator.tracking.events import Event, RunStarted
-from orchestrator.tracking.notes import PLACES, own_settings
+from orchestrator.tracking.notes import PLACES, places_of_best, places_of_command
 
 _KEYS = ("python", "torch", "numpy", "ray", "optuna", "mlflow", "had-orchestrator")
 
@@ -21,12 +22,12 @@ def made_of(
     events: Iterable[Event],
     manifests: Manifests,
     *,
-    best: Sequence[str],
+    best: Params,
     stage: str | None,
 ) -> Made:
     """
     Args:
-        best: overrides of the best setting.
+        best: the best setting of a sweep.
         stage: key of a last stage, to verify.
     """
     starts = [event for event in events if isinstance(event, RunStarted)]
@@ -39,15 +40,14 @@ def made_of(
 
 
 def _next(
-    config: RunConfig, starts: Sequence[RunStarted], best: Sequence[str], stage: str | None
+    config: RunConfig, starts: Sequence[RunStarted], best: Params, stage: str | None
 ) -> dict[str, str]:
     """What one may type next, as far as its places can be filled."""
-    fill = {"{best}": " ".join(best)} if best else {}
+    fill = places_of_command(starts[0].command) if starts else {}
+    if best:
+        fill |= places_of_best(best, config.to_json())
     if stage is not None:
         fill["{stage}"] = stage[:12]
-    own = own_settings(starts[0].command) if starts else None
-    if own is not None:
-        fill["{settings}"] = own
     known = starts[-1].commands if starts else {}
     wanted = {"continue": f"had resume {config.name}", **known}
     filled = {}

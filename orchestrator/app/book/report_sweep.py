@@ -32,7 +32,7 @@ class Searched:
         sequences: different ones of all trials; shown: the reference's and the best setting's.
         results: of ``shown``, under the names that tables use.
         part: None where no trial has begun.
-        again: overrides of the best setting.
+        best: the best setting; empty while there is none.
     """
 
     sequences: tuple[SequenceSpec, ...]
@@ -40,7 +40,7 @@ class Searched:
     results: tuple[SequenceResult, ...]
     reference: str | None
     part: SweepPart | None
-    again: tuple[str, ...]
+    best: Params
     troubles: tuple[str, ...]
 
 
@@ -75,7 +75,7 @@ def searched(
         results=sequence_results(shown, tasks, store, frozenset(), reference, "val"),
         reference=reference.method if reference else None,
         part=part,
-        again=part.result.again if part else (),
+        best=part.result.trial(part.result.best[0]).params if part and part.result.best else {},
         troubles=tuple(_troubles(config.name, search, trials, part)),
     )
 

@@ -25,6 +25,7 @@ from orchestrator.display.results import RunResult, SequenceResult, metrics_of
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.specs import SequenceSpec
 from orchestrator.report.model import Cost, Report
+from orchestrator.search.settings import Params
 from orchestrator.store import Store
 from orchestrator.tracking.events import Event, StageFailed
 from orchestrator.tracking.journal import JournalReader, journal_names
@@ -93,7 +94,7 @@ def _open(name: str, root: str) -> _Run:
 def _of_sweep(run: _Run, found: Searched, missing: list[str]) -> Report:
     compared = _compared(run, found.results, found.reference)
     report = _report(
-        run, "val", found.sequences, found.shown, compared, [*missing, *found.troubles], found.again
+        run, "val", found.sequences, found.shown, compared, [*missing, *found.troubles], found.best
     )
     if found.part is None:
         return report
@@ -126,12 +127,12 @@ def _report(
     shown: Sequence[SequenceSpec],
     compared: CompareResult,
     missing: Iterable[str],
-    again: Sequence[str] = (),
+    best_setting: Params | None = None,
 ) -> Report:
     """
     Args:
         wanted: all that the run is about; shown: of the methods in ``compared``.
-        again: overrides of the best setting.
+        best_setting: of a sweep.
     """
     manifests = manifests_of(wanted, run.store)
     cost = cost_of(run.config.name, wanted, manifests, run.store)
@@ -146,7 +147,9 @@ def _report(
         ended=_date(run.counts.ended),
         result=compared,
         cost=cost,
-        made=made_of(run.config, run.data, run.events, manifests, best=again, stage=last),
+        made=made_of(
+            run.config, run.data, run.events, manifests, best=best_setting or {}, stage=last
+        ),
         gallery=gallery_of(shown, _to_show(compared), run.store, run.data, split),
         troubles=(*_troubles(run, compared, cost), *missing),
     )

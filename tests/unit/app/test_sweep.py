@@ -326,3 +326,14 @@ def test_the_report_of_a_sweep_without_trials_says_so(swept, tmp_path):
     assert [summary.method for summary in found.result.methods] == ["naive"]
     assert "0 of 2 settings are judged: had resume swept goes on." in found.troubles
     assert not (sweep_folder(store, NAME) / "study.db").exists()
+
+
+def test_the_commands_of_a_report_are_filled_in(swept):
+    made = report(NAME, swept.store.uri).made
+    assert made.commands["continue"] == f"had resume {NAME}"
+    assert not any("{" in command and "}" not in command for command in made.commands.values())
+    (rerun,) = (c for c in made.commands.values() if c.startswith("had rerun "))
+    (kind, _) = swept.store.resolve(rerun.split()[-1])
+    assert kind is ArtifactKind.FIT
+    assert made.facts["data set"].startswith("rooms: 8 test, 40 train images of 32x24")
+    assert "torch" in made.facts["versions"]
