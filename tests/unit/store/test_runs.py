@@ -76,3 +76,12 @@ def test_damaged_record_is_set_aside_and_made_again(store, flip_byte, caplog):
     assert len(store.fs.names("damaged")) == 1
     assert store.runs.create("a", {"seed": 5}).config == {"seed": 5}
     assert [r.name for r in store.runs.list()] == ["a"]
+
+
+def test_a_record_that_another_writer_formatted_is_read(store):
+    """Whole floats as such: its canonical form is the same."""
+    store.runs.create("a", {"lambda": 3})
+    path = f"{store.uri}/runs/a.json"
+    raw = Path(path).read_text().replace('"lambda": 3', '"lambda": 3.0')
+    Path(path).write_text(raw)
+    assert store.runs.read("a").config == {"lambda": 3}
