@@ -29,7 +29,7 @@ class ArrowFs:
             data: bytes = file.read()
             return data
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes, *, durable: bool = True) -> None:
         target = self._at(path)
         temporary = temporary_beside(target)
         self._make_folder_of(target)
@@ -37,11 +37,11 @@ class ArrowFs:
             file.write(data)
         self._fs.move(temporary, target)
 
-    def create_if_absent(self, path: str, data: bytes) -> bool:
+    def create_if_absent(self, path: str, data: bytes, *, durable: bool = True) -> bool:
         with self._lock:
             if self._type(self._at(path)) != "NotFound":
                 return False
-            self.write(path, data)
+            self.write(path, data, durable=durable)
             return True
 
     def size(self, path: str) -> int | None:

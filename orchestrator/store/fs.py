@@ -33,11 +33,15 @@ class StoreFs(Protocol):
         """The whole file. Raises FileNotFoundError."""
         ...
 
-    def write(self, path: str, data: bytes) -> None:
-        """Whole or not at all, durable on return; makes folders; replaces what was there."""
+    def write(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Whole or not at all; makes folders; replaces what was there.
+
+        Durable on return unless told otherwise: killed processes then still lose nothing, a power
+        cut may leave any bytes, so that only what is checked when it is read may be written so.
+        """
         ...
 
-    def create_if_absent(self, path: str, data: bytes) -> bool:
+    def create_if_absent(self, path: str, data: bytes, *, durable: bool = True) -> bool:
         """Like ``write``, but False and no change where it exists: of many writers one wins."""
         ...
 

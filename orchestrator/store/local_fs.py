@@ -33,8 +33,8 @@ Place = Callable[[str, str], None]
 class LocalFs(ArrowFs):
     """Reads through pyarrow, writes through the operating system.
 
-    A file is written under a temporary name, synced, and then renamed (``write``) or hard-linked
-    (``create_if_absent``: a link fails where the name exists, a rename would replace).
+    A file is written under a temporary name, synced (``durable``), and then renamed (``write``) or
+    hard-linked (``create_if_absent``: a link fails where the name exists, a rename would replace).
 
     Contents are on the disk before their name appears, and a name that decides something (a seal,
     a pointer, a run) is synced too; on a journalling file system that takes every earlier name with
@@ -46,21 +46,22 @@ class LocalFs(ArrowFs):
 
         super().__init__(LocalFileSystem(), os.path.abspath(root))
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes, *, durable: bool = True) -> None:
         target = self._at(path)
         with self._writing():
-            self._placed(target, data, os.replace)
+            self._placed(target, data, os.replace, durable)
 
-    def create_if_absent(self, path: str, data: bytes) -> bool:
+    def create_if_absent(self, path: str, data: bytes, *, durable: bool = True) -> bool:
         target = self._at(path)
         if os.path.lexists(target):
             return False
         with self._writing():
             try:
-                self._placed(target, data, _link)
+                self._placed(target, data, _link, durable)
             except _TakenError:
                 return False
-            _sync_folder(os.path.dirname(target))
+            if durable:
+                _sync_folder(os.path.dirname(target))
         return True
 
     def names(self, folder: str) -> list[str]:
@@ -92,7 +93,7 @@ class LocalFs(ArrowFs):
     def _at(self, path: str) -> str:
         return os.path.join(self.root, checked(path))
 
-    def _placed(self, target: str, data: bytes, place: Place) -> None:
+    def _placed(self, target: str, data: bytes, place: Place, durable: bool) -> None:
         """Write beside the target, then ``place``.
 
         Another process may sweep the folder away between two steps: then from the start.
@@ -101,7 +102,7 @@ class LocalFs(ArrowFs):
             temporary = temporary_beside(target)
             try:
                 _make_folders(os.path.dirname(target))
-                _write_synced(temporary, data)
+                _write(temporary, data, durable)
                 place(temporary, target)
                 return
             except FileNotFoundError:
@@ -151,13 +152,14 @@ def _make_folders(folder: str) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder) from error
 
 
-def _write_synced(path: str, data: bytes) -> None:
+def _write(path: str, data: bytes, durable: bool) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(handle, view) :]
-        os.fsync(handle)
+        if durable:
+            os.fsync(handle)
     finally:
         os.close(handle)
 

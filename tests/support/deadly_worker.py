@@ -30,13 +30,13 @@ class DeadlyFs(LocalFs):
         super().__init__(root)
         self._target = target
 
-    def write(self, path: str, data: bytes) -> None:
-        self._step(f"write {path}", lambda: super(DeadlyFs, self).write(path, data))
+    def write(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        write = super().write
+        self._step(f"write {path}", lambda: write(path, data, durable=durable))
 
-    def create_if_absent(self, path: str, data: bytes) -> bool:
-        return self._step(
-            f"create {path}", lambda: super(DeadlyFs, self).create_if_absent(path, data)
-        )
+    def create_if_absent(self, path: str, data: bytes, *, durable: bool = True) -> bool:
+        create = super().create_if_absent
+        return self._step(f"create {path}", lambda: create(path, data, durable=durable))
 
     def _step(self, what, act):
         hit = what.startswith(self._target.what)

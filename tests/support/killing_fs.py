@@ -64,13 +64,17 @@ class KillingFs:
     def names(self, folder: str) -> list[str]:
         return self.inner.names(folder)
 
-    def write(self, path: str, data: bytes) -> None:
-        self._step(f"write {path}", lambda: self.inner.write(path, data), self._torn(path, data))
+    def write(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        self._step(
+            f"write {path}",
+            lambda: self.inner.write(path, data, durable=durable),
+            self._torn(path, data),
+        )
 
-    def create_if_absent(self, path: str, data: bytes) -> bool:
+    def create_if_absent(self, path: str, data: bytes, *, durable: bool = True) -> bool:
         return self._step(
             f"create {path}",
-            lambda: self.inner.create_if_absent(path, data),
+            lambda: self.inner.create_if_absent(path, data, durable=durable),
             self._torn(path, data),
         )
 

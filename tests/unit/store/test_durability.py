@@ -57,9 +57,27 @@ def test_all_data_is_synced_before_the_seal_is_linked(calls, tmp_path, key_of):
     assert calls[5][1].endswith("SEAL.json")
 
 
-def test_progress_is_synced_before_its_pointer_is_linked(calls, tmp_path, key_of):
-    store = Store.open(tmp_path)
+def test_progress_of_a_long_epoch_is_synced_before_its_pointer_is_linked(
+    calls, tmp_path, key_of, monkeypatch
+):
+    now = 1000.0
+    monkeypatch.setattr("orchestrator.store.partial.time.monotonic", lambda: now)
+    partial = Store.open(tmp_path).partial(key_of("a"))
+    now += 60.0
     calls.clear()
-    store.partial(key_of("a")).write(b"state", {"epoch": 1})
+    partial.write(b"state", {"epoch": 1})
     assert [what for what, _ in calls] == ["sync", "rename", "sync", "link", "sync folder"]
     assert calls[3][1].endswith("000001.json")
+
+
+def test_progress_of_short_epochs_is_synced_now_and_then(calls, tmp_path, key_of, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("orchestrator.store.partial.time.monotonic", lambda: now)
+    partial = Store.open(tmp_path).partial(key_of("a"))
+    synced = []
+    for epoch in range(30):
+        now += 2.0
+        calls.clear()
+        partial.write(b"state", {"epoch": epoch})
+        synced.append("sync" in [what for what, _ in calls])
+    assert synced == [epoch % 10 == 9 for epoch in range(30)]

@@ -71,9 +71,17 @@ def test_size_of_nothing_and_of_a_folder(fs):
     assert fs.size("b/c/d") is None
 
 
-def test_create_if_absent_creates_once(fs):
-    assert fs.create_if_absent("a/seal", b"winner") is True
-    assert fs.create_if_absent("a/seal", b"loser") is False
+@pytest.mark.parametrize("durable", [True, False])
+def test_write_that_need_not_be_durable(fs, durable):
+    fs.write("a/x", b"first, longer", durable=durable)
+    fs.write("a/x", b"second", durable=durable)
+    assert (fs.read("a/x"), fs.names("a")) == (b"second", ["x"])
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_create_if_absent_creates_once(fs, durable):
+    assert fs.create_if_absent("a/seal", b"winner", durable=durable) is True
+    assert fs.create_if_absent("a/seal", b"loser", durable=durable) is False
     assert fs.read("a/seal") == b"winner"
     assert fs.names("a") == ["seal"]
 

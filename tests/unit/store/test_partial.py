@@ -105,10 +105,10 @@ def test_the_number_taken_in_between_is_skipped(store, partial, monkeypatch, key
     fs = store.fs
     create = fs.create_if_absent
 
-    def late(path, data):
+    def late(path, data, **how):
         monkeypatch.setattr(fs, "create_if_absent", create)
         Store(fs).partial(key_of("fit")).write(b"other", {"by": "other"})
-        return create(path, data)
+        return create(path, data, **how)
 
     monkeypatch.setattr(fs, "create_if_absent", late)
     partial.write(b"mine", {"by": "me"})
