@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from had_core.errors import BadInput
 from orchestrator.app.datasets import fingerprints_of, open_dataset
 from orchestrator.app.journalling import RunJournal
+from orchestrator.app.meanwhile import meanwhile
 from orchestrator.app.planning import sequences_of
 from orchestrator.app.preflight import check_before_writing, check_place, cluster_settings
 from orchestrator.app.results_table import FILE, write_comparison
@@ -124,7 +124,7 @@ def _execute(
     backlog = survey(tree, store, config.name)
     events.reused(backlog.sealed)
     display.begin(config.name, to_train=len(backlog.open), cached=len(backlog.sealed))
-    reference = _meanwhile(lambda: _reference(config, dataset, store))
+    reference = meanwhile(lambda: _reference(config, dataset, store))
 
     def hear(event: Event) -> None:
         events.hear(event)
@@ -159,15 +159,6 @@ def _reference(config: RunConfig, dataset: ShardDataset, store: Store) -> Refere
     if config.reference_label is None:
         return None
     return Reference(config.reference_label, constant_row(dataset, store))
-
-
-def _meanwhile(work: Callable[[], T]) -> Future[T]:
-    """Start work in a thread: while Ray starts, this process has nothing to do for seconds."""
-    pool = ThreadPoolExecutor(max_workers=1)
-    try:
-        return pool.submit(work)
-    finally:
-        pool.shutdown(wait=False)
 
 
 def _end_of(ended: TreeResult) -> End:

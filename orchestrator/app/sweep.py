@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from had_core.errors import BadInput
 from orchestrator.app.datasets import fingerprints_of, open_dataset
+from orchestrator.app.meanwhile import meanwhile
 from orchestrator.app.preflight import check_before_writing, check_place
 from orchestrator.app.results_table import FILE
 from orchestrator.app.run import location, record, tasks_of
@@ -60,12 +61,8 @@ def sweep(config: RunConfig, display: SweepDisplay, more: int = 0) -> SweepResul
     check_before_writing(config)
     store = Store.open(config.store.root)
     dataset = open_dataset(config.dataset, display.note)
-    problem = SweepProblem(
-        config,
-        fingerprints_of(dataset.manifest),
-        tasks_of(config, dataset),
-        constant_row(dataset, store, config.slicing),
-    )
+    constant = meanwhile(lambda: constant_row(dataset, store, config.slicing))
+    problem = SweepProblem(config, fingerprints_of(dataset.manifest), tasks_of(config, dataset))
     if store.runs.read(config.name) is None:
         check_place(config)  # before anything carries the name
     record(store, config)
@@ -77,7 +74,7 @@ def sweep(config: RunConfig, display: SweepDisplay, more: int = 0) -> SweepResul
         study.set_user_attr(
             TRIALS, search.trials
         )  # not when refused: the next +N would count twice
-        driver = SweepDriver(problem, search, study, store, dataset, display)
+        driver = SweepDriver(problem, search, study, store, dataset, display, constant)
         driver.run()
         if driver.interrupted:
             raise KeyboardInterrupt

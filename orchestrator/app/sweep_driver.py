@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from orchestrator.app.meanwhile import meanwhile
 from orchestrator.app.results_table import FILE, TrialRows, results_table, write_results
 from orchestrator.app.run import placement, tracking
 from orchestrator.app.sweep_journal import ENDED, SweepJournal, objectives
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from had_core.data import ShardDataset
     from orchestrator.config import RunConfig
+    from orchestrator.display.results import Row
     from orchestrator.display.sweep_live import SweepDisplay
     from orchestrator.execution.session import Session
     from orchestrator.store import Store
@@ -40,6 +43,7 @@ class SweepDriver:
 
     Attributes:
         search: with as many trials as are wanted now.
+        constant: scores of the best constant prediction, on their way into the store.
         trained: stages that were trained so far.
         interrupted: whether someone pressed Ctrl-C.
     """
@@ -50,6 +54,7 @@ class SweepDriver:
     store: Store
     dataset: ShardDataset
     display: SweepDisplay
+    constant: Future[Row]
     trained: int = 0
     interrupted: bool = False
 
@@ -66,16 +71,17 @@ class SweepDriver:
             start = sweep_start(self.problem, self.search, self.study, trials)
             self.display.begin_sweep(start)
             try:
-                if remaining(self.study, self.search):
-                    self._drive(events)
-                self._leave_files(events)
+                page = self._drive(events) if remaining(self.study, self.search) else self._plots()
+                self.constant.result()
+                self._leave_files(events, page.result())
             except BaseException as error:
                 kind = End.KILLED if isinstance(error, KeyboardInterrupt) else End.FAILED
                 events.end(kind, str(error) or "interrupted")
                 raise
             events.end(End.KILLED if self.interrupted else End.FINISHED)
 
-    def _drive(self, events: SweepJournal) -> None:
+    def _drive(self, events: SweepJournal) -> Future[str | None]:
+        """The trials that remain; the page of plots is drawn while Ray ends."""
         from orchestrator.search.inline import run_inline
         from orchestrator.search.tuner import run_tuner
 
@@ -96,6 +102,7 @@ class SweepDriver:
         with _engine(self.problem.config, self.store, self.dataset) as (session, scratch):
 
             def run(stop: Callable[[], bool]) -> None:
+                self.constant.result()  # every trial reads it
                 wanted = (self.search, self.study, self.problem, session.queue)
                 if scratch is None:
                     run_inline(*wanted, on_trial, stop, may_begin=self._within_budget)
@@ -104,12 +111,22 @@ class SweepDriver:
 
             with _Trials(session, run) as trials:
                 self.interrupted = session.watch(hear, events.journal, on_interrupt=trials.stop)
+            return self._plots()
+
+    def _plots(self) -> Future[str | None]:
+        def draw() -> str | None:
+            from orchestrator.search.plots import plots_page
+
+            names = list(objectives(self.search.objective))
+            return plots_page(self.study, names, self.problem.config.name)
+
+        return meanwhile(draw)
 
     def _within_budget(self) -> bool:
         budget = self.search.stage_budget
         return budget is None or self.trained < budget
 
-    def _leave_files(self, events: SweepJournal) -> None:
+    def _leave_files(self, events: SweepJournal, page: str | None) -> None:
         """The table and the plots, in the sweep's folder and among its MLflow run's artifacts."""
         from orchestrator.search import plots
 
@@ -123,7 +140,6 @@ class SweepDriver:
         table = results_table(config.name, rows, methods, SPLIT)
         folder = f"{ROOM}/{config.name}"
         files = {FILE: write_results(self.store, folder, table)}
-        page = plots.plots_page(self.study, list(objectives(self.search.objective)), config.name)
         if page is not None:
             files[plots.FILE] = f"{folder}/{plots.FILE}"
             self.store.fs.write(files[plots.FILE], page.encode())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from had_core.errors import HadError
 from had_core.tasks import DenseTask
 from orchestrator.app.planning import sequences_of
-from orchestrator.app.scores import Reference, sequence_results
+from orchestrator.app.scores import Reference, known_constant, sequence_results
 from orchestrator.config import RunConfig, with_params
 from orchestrator.display.results import Row, SequenceResult
 from orchestrator.execution.driver import survey
@@ -39,13 +39,14 @@ class SweepProblem:
         config: the sweep's settings; ``config.search`` is set.
         fingerprints: of the data set's splits.
         tasks: the tasks to learn.
-        constant: scores of the best constant prediction on the validation part.
+        constant: scores of the best constant prediction on the validation part; None for those
+            that lie in the store when they are needed.
     """
 
     config: RunConfig
     fingerprints: Mapping[str, str]
     tasks: tuple[DenseTask, ...]
-    constant: Row
+    constant: Row | None = None
 
     @property
     def orders(self) -> tuple[Order, ...]:
@@ -99,15 +100,21 @@ class SweepProblem:
 
     def results(self, params: Params, *orders: Order) -> tuple[SequenceResult, ...]:
         """Every sequence of one setting (and the reference's) as far as it got."""
-        label = self.config.reference_label
+        store = Store.open(self.config.store.root)
         return sequence_results(
             self.sequences(params, *orders),
             {task.name: task for task in self.tasks},
-            Store.open(self.config.store.root),
+            store,
             frozenset(),
-            Reference(label, self.constant) if label else None,
+            self._reference(store),
             SPLIT,
         )
+
+    def _reference(self, store: Store) -> Reference | None:
+        label, constant = self.config.reference_label, self.constant
+        if constant is None:
+            constant = known_constant(self.fingerprints, store, self.config.slicing)
+        return None if label is None or constant is None else Reference(label, constant)
 
     def sequences(self, params: Params, *orders: Order) -> tuple[SequenceSpec, ...]:
         """The sequences of one setting, scored on the validation part; of all orders if none is
