@@ -78,7 +78,7 @@ class Claim:
             record = ClaimRecord(self._record.process, self._record.nonce, time.time())
             try:
                 if self._fs.size(self._path) is not None:  # else it was taken from us as stale
-                    self._fs.write(self._path, records.to_bytes(to_plain(record)))
+                    self._fs.write(self._path, records.to_bytes(to_plain(record)), durable=False)
             except (OSError, BadInput) as error:
                 _log.warning("claim %s is not renewed: %s", self._path, error)
 
@@ -110,7 +110,7 @@ class Claims:
             return None
         path = _path(fit_key, numbers[-1] + 1 if numbers else 1)
         record = ClaimRecord(Process.current(), nonce(), self._clock())
-        if not self._fs.create_if_absent(path, records.to_bytes(to_plain(record))):
+        if not self._fs.create_if_absent(path, records.to_bytes(to_plain(record)), durable=False):
             return None  # another one was faster
         for number in numbers:
             self._fs.delete(_path(fit_key, number))
