@@ -21,10 +21,10 @@ def build(
     out: Annotated[
         str | None, typer.Option(help="Folder to write; by default the one dataset=rooms reads.")
     ] = None,
-    train: Annotated[int, typer.Option(help="Training images.")] = 800,
-    test: Annotated[int, typer.Option(help="Test images.")] = 200,
-    height: Annotated[int, typer.Option(help="Pixels.")] = 96,
-    width: Annotated[int, typer.Option(help="Pixels.")] = 128,
+    train: Annotated[int, typer.Option(help="Training images.", min=1)] = 800,
+    test: Annotated[int, typer.Option(help="Test images.", min=1)] = 200,
+    height: Annotated[int, typer.Option(help="Pixels.", min=16, max=4096)] = 96,
+    width: Annotated[int, typer.Option(help="Pixels.", min=16, max=4096)] = 128,
     seed: Annotated[int, typer.Option(help="Seed of every scene.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -152,6 +152,9 @@ def _unknown_path(parsed: Sequence[Override], tree: Path) -> BadInput | None:
 def _wrong_choice(override: Override, tree: Path) -> BadInput | None:
     """A group's value that names no option, or one twice."""
     group, value = override.key_or_group, override.value()
+    if value is None:
+        listed = ", ".join(_options(tree, group))
+        return BadInput(f"{override.input_line} is not allowed: {listed}, or leave it out")
     if isinstance(value, Mapping) or group == "experiment":
         return None
     names = value if isinstance(value, list) else [value]

@@ -63,7 +63,7 @@ def settings(arguments: argparse.Namespace, folder: Path) -> list[str]:
         "tracking=sqlite",
         "name=sharing",
         "search=grid",
-        f"search.space.method.lambda=[{','.join(map(str, WEIGHTS))}]",
+        f"search.space={{method:{{lambda:[{','.join(map(str, WEIGHTS))}]}}}}",
         "cluster.lanes=2",
         "cluster.threads=1",
     ]

@@ -184,6 +184,7 @@ def test_the_digest_stands_for_the_weights_file(tmp_path: Path) -> None:
         ),
         (["net=resnet19"], "net=resnet19 is not allowed (did you mean 'resnet18'?): resnet18"),
         (["net=null"], "net=null is not allowed: resnet18"),
+        (["experiment=null"], "experiment=null is not allowed: compare_ablation"),
         (["foo=1"], "foo is not a known key: allowed are cluster, data"),
         (["nets=tiny"], "nets is not a known key (did you mean 'net'?)"),
         (["+foo.bar=1"], "foo is not a known key"),

@@ -107,6 +107,17 @@ def test_a_whole_space_replaces_the_options() -> None:
     assert found.space == {"method.lambda": Choice((1.0, 2.0))}
 
 
+def test_a_recipes_space_meets_another_option() -> None:
+    """The option's own space, of lists or ranges, does not mix with the recipe's ranges."""
+    words = ["experiment=quickstart", "search=grid", "search.trials=null"]
+    lists = ["search.space.method.lambda=[1.0,3.0]", "search.space.method.loss.beta=[0.5]"]
+    found = compose([*words, *lists]).search
+    assert found is not None
+    assert found.space == {"method.lambda": Choice((1.0, 3.0)), "method.loss.beta": Choice((0.5,))}
+    with pytest.raises(BadInput, match=r"search\.space\.method\.loss\.beta=.* a list, or a range"):
+        compose([*words, lists[0]])
+
+
 def test_one_weight_a_task_for_the_tasks_that_become_old() -> None:
     weights = "search.space.method.lambda={low: 1, high: 2, per_task: true}"
     paths = [path for path in search(weights).space if "lambda" in path]
