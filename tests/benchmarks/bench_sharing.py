@@ -162,7 +162,6 @@ def swept(overrides: list[str]) -> tuple[float, Any, dict[str, Any]]:
 def _rows(config: Any, result: Any) -> dict[str, Any]:
     from had_core.data import DatasetManifest
     from orchestrator.app.datasets import fingerprints_of
-    from orchestrator.app.scores import final_row
     from orchestrator.app.sweep_problem import SweepProblem
 
     manifest = DatasetManifest.read(Path(config.dataset.path))
@@ -173,7 +172,7 @@ def _rows(config: Any, result: Any) -> dict[str, Any]:
     for trial in result.trials:
         for sequence in problem.results(trial.params):
             weight = float(trial.params["method.lambda"]) if sequence.method == "had" else 0
-            rows[f"{sequence.method}:{weight}:{'>'.join(sequence.order)}"] = final_row(sequence)
+            rows[f"{sequence.method}:{weight}:{'>'.join(sequence.order)}"] = sequence.r_matrix[-1]
     return rows
 
 
