@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import os
+from gc import freeze
 
 import typer
 
@@ -74,7 +74,7 @@ def main() -> None:
     try:
         app()
     finally:
-        gc.freeze()  # or its end would search the modules of torch and Ray for garbage: 1.5 s
+        freeze()  # or its end would search the modules of torch and Ray for garbage: 1.5 s
 
 
 if __name__ == "__main__":

@@ -129,20 +129,10 @@ def compose_raw(
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise override_syntax.explain(error, given, tree) from error
     values = {str(key): value for key, value in cast("dict[Any, Any]", raw).items()}
-    _settle_space(values.get("search"))
+    override_syntax.settle_space(values.get("search"))
     # Hydra would merge a range into the one that is there, and refuse what is not.
     values = override_syntax.apply(values, space, tree, allowed={"search": "search"})
     return said_last(values, overrides), recipe
-
-
-def _settle_space(search: Any) -> None:
-    """A recipe's space stands for itself: the option's own is for searches that name none.
-
-    The two cannot be merged: one may search a range where the other lists choices.
-    """
-    if isinstance(search, dict):
-        default = search.pop("default_space", None)
-        search["space"] = search.get("space") or default
 
 
 def _refuse_search(overrides: Sequence[str]) -> None:

@@ -81,7 +81,20 @@ def option(tree: Path, group: str, name: str) -> Any:
             config = hydra_compose("config", [text])
     except HydraException as error:
         raise explain(error, [text], tree) from error
-    return OmegaConf.to_container(config[group], resolve=True)
+    chosen = OmegaConf.to_container(config[group], resolve=True)
+    if group == "search":
+        settle_space(chosen)
+    return chosen
+
+
+def settle_space(search: Any) -> None:
+    """A recipe's space stands for itself: the option's own is for searches that name none.
+
+    The two cannot be merged: one may search a range where the other lists choices.
+    """
+    if isinstance(search, dict):
+        default = search.pop("default_space", None)
+        search["space"] = search.get("space") or default
 
 
 def explain(error: Exception, overrides: Sequence[str], tree: Path) -> BadInput:

@@ -33,8 +33,13 @@ def imported(path: Path) -> set[str]:
 def test_had_core_imports_five_libraries_and_nothing_else() -> None:
     files = sorted((ROOT / "had_core").rglob("*.py"))
     assert len(files) > 20
-    extra = {str(file): imported(file) - CORE_MAY_IMPORT for file in files}
-    assert {file: names for file, names in extra.items() if names} == {}
+    extra = {file.name: imported(file) - CORE_MAY_IMPORT for file in files}
+    # Pillow reads pictures for a trained net, inside the function that does, where there are any.
+    assert {file: names for file, names in extra.items() if names} == {"images.py": {"PIL"}}
+    top = ast.parse((ROOT / "had_core/data/images.py").read_text()).body
+    assert not any(
+        "PIL" in ast.unparse(n) for n in top if isinstance(n, ast.Import | ast.ImportFrom)
+    )
 
 
 def canonical(name: str) -> str:
