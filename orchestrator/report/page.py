@@ -23,6 +23,7 @@ from orchestrator.report.tables import (
     Row,
     Table,
     orders_table,
+    paired_table,
     result_table,
     trials_table,
 )
@@ -139,7 +140,9 @@ def _results(report: Report) -> Section:
             "Scored on the validation part, on which the best setting was chosen: its numbers are "
             "optimistic. had compare tells how it does on the test set.",
         )
-    return Section("results", "Results", words, tuple(_parts(table)), notes=tuple(notes))
+    paired = paired_table(report.result)
+    tables = (*_parts(table), *([paired] if paired else []))
+    return Section("results", "Results", words, tables, notes=tuple(notes))
 
 
 def _parts(table: Table) -> Iterator[Table]:

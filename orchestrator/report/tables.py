@@ -10,6 +10,7 @@ from had_core.tasks import Direction
 from orchestrator.display.comparison import (
     CompareResult,
     best,
+    between,
     delta_spreads,
     reads_best,
 )
@@ -181,6 +182,27 @@ def _two_digits(spread: Spread | None, of: int) -> str:
     std = "" if spread.std is None else f" ± {spread.std:.2f}"
     few = "" if spread.count == of else f" (n={spread.count})"
     return f"{spread.mean:.2f}{std}{few}"
+
+
+def paired_table(result: CompareResult) -> Table | None:
+    """Every method's Delta_m less the best one's, order by order and seed by seed.
+
+    None without a best one, and where there is nobody else than it and the reference.
+    """
+    leader = best(delta_spreads(result), result.methods, Direction.UP)
+    if leader is None or len(result.methods) < 3:
+        return None
+    show = _without_sign_of_percent(_POINTS)
+    rows = []
+    for summary in result.methods:
+        pair = between(result.paired, summary.method, leader)
+        if pair is not None:
+            spread = Spread(pair.mean, pair.std, pair.count)
+            cells = (Cell(show(spread, of=pair.count), spread), Cell(f"{pair.won}/{pair.count}"))
+            rows.append(Row(summary.method, cells, not summary.lifelong))
+    columns = (Column("difference in points"), Column("ahead in pairs"))
+    caption = f"Δm less that of {leader}, in the same order with the same seed"
+    return Table(caption, "method", columns, tuple(rows)) if rows else None
 
 
 def orders_table(report: Report) -> Table | None:

@@ -8,7 +8,7 @@ from made_up_report import ORDERS, compared, made_up, made_up_sweep, sequence, w
 
 from orchestrator.display.comparison import CompareResult
 from orchestrator.report.page import _parts
-from orchestrator.report.tables import Table, orders_table, result_table, trials_table
+from orchestrator.report.tables import Table, orders_table, paired_table, result_table, trials_table
 
 
 def cell(table: Table, row: str, column: str):
@@ -63,6 +63,17 @@ def test_orders_with_how_far_they_lie_apart():
     ]
     assert [c.name for c in table.columns] == ["lwf", "had"]
     assert [row.cells[1].text for row in table.rows] == ["+20.5 ± 0.7", "+24.5 ± 0.7", "2.8", "0.7"]
+
+
+def test_differences_are_of_pairs():
+    table = paired_table(with_bound(compared("lwf", "had")))
+    assert "less that of had" in table.caption
+    assert {row.title: [c.text for c in row.cells] for row in table.rows} == {
+        "naive": ["-22.5 ± 2.4", "0/4"],
+        "lwf": ["-10.0 ± 0.0", "0/4"],
+        "(joint)": ["+67.5 ± 2.4", "4/4"],
+    }
+    assert paired_table(compared("had")) is None  # Delta_m says it already
 
 
 def test_settings_are_ranked_by_what_they_are_worth():
