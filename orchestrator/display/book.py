@@ -14,14 +14,28 @@ Row = Mapping[str, Mapping[str, float | None]]
 
 @dataclass(frozen=True)
 class ExplainResult:
-    """Why two stages differ."""
+    """Why two stages differ.
+
+    Attributes:
+        chosen: how the second was: ``named``, ``planned`` by the overrides, or ``nearest``.
+        left_sealed, right_sealed: whether the store holds them; else they are only planned.
+    """
 
     store: str
     explanation: Explanation
+    chosen: str = "named"
+    left_sealed: bool = True
+    right_sealed: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        same = self.explanation.same
-        return {**self.explanation.to_json(), "same": same, "store": self.store}
+        own = {
+            "chosen": self.chosen,
+            "left_sealed": self.left_sealed,
+            "right_sealed": self.right_sealed,
+            "same": self.explanation.same,
+            "store": self.store,
+        }
+        return {**self.explanation.to_json(), **own}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ def explain_tables(result: ExplainResult) -> RenderableType:
     found = result.explanation
     left, right = found.left[:_SHOWN], found.right[:_SHOWN]
     if found.same:
-        return Text(f"the same stage: {found.left}", style="green")
+        kept = "" if result.left_sealed else ", which is not in the store"
+        return Text(f"the same stage: {found.left}{kept}", style="green")
     table = simple_table(f"{left} and {right}")
     table.add_column("stage", no_wrap=True)
     table.add_column("field", overflow="fold")
@@ -58,6 +59,15 @@ def _value(value: Any) -> str:
 
 
 def _notes(result: ExplainResult) -> Iterator[Text]:
+    names = (result.explanation.left[:_SHOWN], result.explanation.right[:_SHOWN])
+    if result.chosen != "named":
+        how = (
+            "planned by these settings" if result.chosen == "planned" else "the nearest sealed one"
+        )
+        yield Text(f"{names[1]} is {how} that knows the same tasks")
+    for name, sealed in zip(names, (result.left_sealed, result.right_sealed), strict=True):
+        if not sealed:
+            yield Text(f"{name} is not in the store: it would have to be trained")
     levels = result.explanation.levels
     first, last = levels[0], levels[-1]
     if first.left is not None and first.right is not None:
