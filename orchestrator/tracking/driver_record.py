@@ -102,6 +102,17 @@ def mark_synced(store_root: str | Path, run: str, tracking: str) -> None:
         retire(store_root, run, record, record.beat, synced=True)
 
 
+def adopt(store_root: str | Path, run: str, tracking: str) -> None:
+    """Record that a run that has ended is tracked at ``tracking`` now, which has everything.
+
+    The store was moved, and its own MLflow with it: the record names where that was before.
+    """
+    record = driver_of(store_root, run)
+    if record is not None and not record.open and record.tracking != tracking:
+        moved = replace(record, tracking=tracking)
+        retire(store_root, run, moved, record.beat, synced=True)
+
+
 def driver_of(store_root: str | Path, run: str) -> DriverRecord | None:
     """The last driver of a run, None if there is no readable record."""
     try:

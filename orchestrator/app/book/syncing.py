@@ -10,7 +10,7 @@ from orchestrator.app.book.reading import open_existing
 from orchestrator.display.sync_list import SyncedRun, SyncResult
 from orchestrator.store import Store
 from orchestrator.tracking.background import sync as sync_journals
-from orchestrator.tracking.driver_record import driver_of, mark_dead_runs
+from orchestrator.tracking.driver_record import adopt, driver_of, mark_dead_runs
 from orchestrator.tracking.journal import journal_names
 from orchestrator.tracking.location import TrackingLocation, redact
 
@@ -44,7 +44,10 @@ def sync(root: str, names: Sequence[str], tracking_uri: str | None, *, every: bo
         elif not (names or every) and _is_there(store, name, location):
             done.append(SyncedRun(name, location.shown, 0, 0, "MLflow has everything"))
         else:
-            done.append(_replay(store, name, location))
+            replayed = _replay(store, name, location)
+            if tracking_uri is None and not replayed.skipped:
+                adopt(store.uri, name, location.shown)
+            done.append(replayed)
     return SyncResult(store.uri, tuple(done))
 
 

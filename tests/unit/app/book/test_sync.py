@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from fake_mlflow import FakeMlflow
 
+from orchestrator.tracking.driver_record import announce, retire
 from orchestrator.tracking.location import TrackingLocation
 
 
@@ -55,6 +57,24 @@ def test_a_run_that_is_there_is_left_alone(made, mlflow, document, monkeypatch, 
     (run,) = document("sync")["runs"]
     assert run["skipped"] == "MLflow has everything" and not mlflow.runs
     assert "1 runs, 1 of which MLflow had in full" in had("sync").stdout
+
+
+def test_a_moved_store_is_replayed_once(made, mlflow, document, tmp_path):
+    made.run("first")
+    root = made.store.uri
+    record = announce(root, "first", TrackingLocation.of(root).shown, 1.0)
+    retire(root, "first", record, 2.0, synced=True)
+    moved = tmp_path / "moved"
+    shutil.move(root, moved)
+    (moved / "mlflow").mkdir()
+    (moved / "mlflow/mlflow.db").touch()
+    where = ["--store", str(moved)]
+    (elsewhere,) = document("sync", "--tracking-uri", f"sqlite:///{tmp_path}/else.db", *where)[
+        "runs"
+    ]
+    (first,), (again,) = (document("sync", *where)["runs"] for _ in range(2))
+    assert elsewhere["skipped"] == first["skipped"] == "", "another MLflow is not the store's own"
+    assert again["skipped"] == "MLflow has everything"
 
 
 def test_people_read_what_was_done(made, mlflow, had):
