@@ -29,7 +29,7 @@ def up(tmp_path_factory):
 def words(dataset, store: Path, name: str, *more: str) -> list[str]:
     return [
         *(f"dataset.path={dataset.path}", f"store.root={store}", f"name={name}"),
-        *("tasks=[semantic,depth]", "reference=naive", "train.epochs=30", "train.batch_size=4"),
+        *("tasks=[semantic,depth]", "reference=naive", "train.epochs=150", "train.batch_size=4"),
         *("net.decoder_channels=8", "net.aspp_rates=[1,2,3]", *more),
     ]
 
