@@ -48,7 +48,7 @@ format: install-dev ## Reformat the code.
 	$(BIN)/ruff format .
 
 screenshots: install-dev ## Take the pictures of pages in docs/images, of a sweep like the quickstart's.
-	$(BIN)/had sweep experiment=quickstart name=screenshots
+	$(BIN)/had sweep experiment=quickstart name=screenshots train.eval_every=1
 	$(BIN)/python docs/screenshots.py --run screenshots
 
 bench: install-dev ## Run the benchmarks; their numbers go to build/bench/*.json.

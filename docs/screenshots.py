@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from browser import Chromium, open_chromium  # noqa: E402
+from mlflow_pages import Pages, served  # noqa: E402
 
 from orchestrator.app.book.report_file import write_report  # noqa: E402
 
@@ -47,9 +49,75 @@ def report_curves(chromium: Chromium, store: str, run: str) -> bytes:
             return bytes(seen.page.screenshot())
 
 
+def mlflow_runs(chromium: Chromium, store: str, run: str) -> bytes:
+    """The first trial in MLflow, unfolded down to its stages."""
+    with served(store) as pages:
+        sequence = _sequence(pages, run)
+        trials = pages.found(kind="trial", run_name=run, trial=sequence.data.tags["had.trial"])
+        experiment, search = sequence.info.experiment_id, "tags.`had.trial` = 't0000'"
+        with pages.runs(chromium, experiment, search, height=640) as page:
+            pages.unfold(page, run, trials[0].info.run_name, sequence.info.run_name)
+            page.get_by_role("link", name="3 ").first.wait_for()
+            return bytes(page.screenshot())
+
+
+def mlflow_curves(chromium: Chromium, store: str, run: str) -> bytes:
+    """A sequence in MLflow: losses and forgetting over its global epochs."""
+    with served(store) as pages:
+        with pages.run(chromium, _sequence(pages, run), "model-metrics", height=1580) as page:
+            pages.curve(page, "train/total")
+            page.get_by_placeholder("Search metric charts").fill("train/db|train/new|val/depth")
+            page.wait_for_timeout(6000)
+            return bytes(page.screenshot())
+
+
+def mlflow_predictions(chromium: Chromium, store: str, run: str) -> bytes:
+    """A sequence's table of predictions in MLflow."""
+    with served(store) as pages:
+        with pages.run(chromium, _sequence(pages, run), "artifacts") as page:
+            page.get_by_text("predictions.json", exact=True).click()
+            page.get_by_role("cell").locator("img").first.wait_for()
+            page.wait_for_timeout(3000)
+            return _without_path(page)
+
+
+def mlflow_matrix(chromium: Chromium, store: str, run: str) -> bytes:
+    """A sequence's heat map of R in MLflow."""
+    with served(store) as pages:
+        with pages.run(chromium, _sequence(pages, run), "artifacts", height=560) as page:
+            pages.look(page, "R.svg")
+            return _without_path(page)
+
+
+def mlflow_model(chromium: Chromium, store: str, run: str) -> bytes:
+    """The model of a sequence's last stage in MLflow."""
+    with served(store) as pages:
+        sequence = _sequence(pages, run).data.tags["had.sequence"]
+        stages = pages.found(kind="stage", run_name=run, sequence=sequence, reused="false")
+        with pages.model(chromium, stages[-1]) as page:
+            page.get_by_text("had export").first.wait_for()
+            return bytes(page.screenshot())
+
+
+def _without_path(page: Any) -> bytes:
+    """Where the artifact lies on this machine is nobody's business."""
+    page.get_by_text("Path:").first.evaluate("line => { line.style.visibility = 'hidden' }")
+    return bytes(page.screenshot())
+
+
+def _sequence(pages: Pages, run: str) -> Any:
+    """The first one of the sweep's method that trained something itself."""
+    return pages.found(kind="sequence", run_name=run, method="had", trial="t0000")[0]
+
+
 PICTURES: Mapping[str, Callable[[Chromium, str, str], bytes]] = {
     "report.png": report_page,
     "report-forgetting.png": report_curves,
+    "mlflow-runs.png": mlflow_runs,
+    "mlflow-curves.png": mlflow_curves,
+    "mlflow-matrix.png": mlflow_matrix,
+    "mlflow-predictions.png": mlflow_predictions,
+    "mlflow-model.png": mlflow_model,
 }
 
 

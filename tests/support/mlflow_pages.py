@@ -49,12 +49,14 @@ class Pages:
         return list(self.client.search_runs(every, filter_string=where, order_by=order))
 
     @contextmanager
-    def runs(self, chromium: Chromium, experiment: str, search: str = "") -> Iterator[Any]:
+    def runs(
+        self, chromium: Chromium, experiment: str, search: str = "", **size: int
+    ) -> Iterator[Any]:
         """The table of runs."""
         options = {"searchFilter": search, "orderByKey": "attributes.start_time"}
         words = "&".join(f"{name}={quote(value)}" for name, value in options.items() if value)
         place = f"/#/experiments/{experiment}/runs?{_TRAINING}&orderByAsc=true&{words}"
-        with self._open(chromium, place, ".ag-row") as page:
+        with self._open(chromium, place, ".ag-row", **size) as page:
             yield page
 
     @contextmanager
