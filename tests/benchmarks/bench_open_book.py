@@ -65,6 +65,7 @@ def main() -> None:
             ("runs", "run-00000"),
             ("show", keys[0][:16]),
             ("explain", keys[0][:16], keys[-1][:16]),
+            ("explain", keys[0][:16]),
         ):
             times = sorted(measure(root, *words) for _ in range(3))
             print(f"had {' '.join(words):<50} {times[1]:.2f} s (best {times[0]:.2f} s)")

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from had_core.errors import BadInput
+from orchestrator.app.book.nearest import sealed_near
 from orchestrator.app.book.planned import Plan, asked_plan, recorded_plan
-from orchestrator.app.book.reading import open_existing, sealed_alike, sealed_fit
+from orchestrator.app.book.reading import open_existing, sealed_fit
 from orchestrator.display.book import ExplainResult
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.explain import Explanation
@@ -105,7 +106,7 @@ def _other(store: Store, fit: FitSpec, plan: Plan) -> tuple[str, FitSpec]:
                 f"does: they plan {', '.join(orders)}"
             )
         return PLANNED, planned
-    nearest = _nearest(fit, [each for each in sealed_alike(store, tasks) if each.key != fit.key])
+    nearest = _nearest(fit, sealed_near(store, fit))
     if nearest is None:
         raise BadInput(
             f"no other stage that knows {' > '.join(tasks)} is sealed in store {store.uri}: name "

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from had_core.errors import BadInput
 from orchestrator.app.stages import stage_key
 from orchestrator.plan.artifacts import ArtifactKind
-from orchestrator.plan.codec import FitReader
 from orchestrator.plan.specs import FitSpec
 from orchestrator.store import Store
 
@@ -42,22 +39,3 @@ def sealed_fit(store: Store, name: str) -> FitSpec:
             "of had makes otherwise: its fields cannot be compared"
         )
     return fit
-
-
-def sealed_alike(store: Store, tasks: Sequence[str]) -> Iterator[FitSpec]:
-    """Sealed stages that know these tasks, in this order; passes over the others quickly."""
-    names = rb",\s*".join(b'"' + re.escape(task.encode()) + b'"' for task in tasks)
-    wanted = re.compile(rb'"tasks":\s*\[\s*' + names + rb"\s*\]")
-    reader = FitReader()
-    for key in store.keys(ArtifactKind.FIT):
-        folder = f"{ArtifactKind.FIT.value}/{key[:2]}/{key}"
-        seals = [name for name in store.fs.names(folder) if name.startswith("SEAL")]
-        if not any(wanted.search(store.fs.read(f"{folder}/{name}")) for name in seals):
-            continue
-        manifest = store.manifest(ArtifactKind.FIT, key)
-        try:
-            fit = reader.read(manifest["spec"]) if manifest else None
-        except BadInput:
-            continue
-        if fit is not None and fit.key == key and fit.config.tasks == tuple(tasks):
-            yield fit
