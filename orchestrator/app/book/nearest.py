@@ -67,7 +67,7 @@ def _spec(raw: bytes) -> Mapping[str, Any] | None:
 
 def _generations(spec: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     """A stage's own settings and those of its ancestors, the oldest first."""
-    found = []
+    found: list[Mapping[str, Any]] = []
     while spec is not None:
         found.append({name: value for name, value in spec.items() if name != "parent"})
         spec = spec.get("parent")
