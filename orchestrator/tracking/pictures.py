@@ -88,7 +88,7 @@ def split_examples(png: bytes, columns: Sequence[str] = _TITLES) -> list[dict[st
 
     def tile(left: int, top: int) -> bytes:
         crop = canvas.crop((left, top, left + width, top + height))
-        return _png(crop.reduce(max(1, height // _THUMB)), level=1)
+        return _png(crop.reduce(-(-height // _THUMB)), level=1)
 
     return [{name: tile(left, top) for name, left in lefts.items()} for top in tops]
 
