@@ -31,11 +31,21 @@ class Asked:
         words: after the command.
         store: for a command that names no store in its settings.
         trials: ``--trials``, of a sweep.
+        ancestors, descendants: of a rerun.
     """
 
     words: tuple[str, ...]
     store: str
     trials: str | None = None
+    ancestors: bool = False
+    descendants: bool = False
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """As they were written."""
+        flags = {"--ancestors": self.ancestors, "--descendants": self.descendants}
+        trials = () if self.trials is None else ("--trials", self.trials)
+        return (*trials, *(flag for flag, given in flags.items() if given))
 
 
 class Kind(ABC):
@@ -84,7 +94,7 @@ class _Composed(Kind):
         return compose(words)
 
     def payload(self, config: RunConfig, asked: Asked) -> dict[str, Any]:
-        _refuse_trials(asked)
+        _refuse_options(asked)
         return {"config": config.to_json()}
 
     def execute(self, payload: Mapping[str, Any], display: Any) -> Any:
@@ -152,6 +162,7 @@ class _Sweep(_Composed):
     def payload(self, config: RunConfig, asked: Asked) -> dict[str, Any]:
         from orchestrator.cli.sweep import more_trials
 
+        _refuse_options(asked, "--trials")
         return {"config": config.to_json(), "more": more_trials(asked.trials)}
 
     def run(self, config: RunConfig, display: Any, payload: Mapping[str, Any]) -> Any:
@@ -181,15 +192,22 @@ class _Rerun(Kind):
     def spec(self, asked: Asked) -> JobSpec:
         from orchestrator.config.overrides import parse
 
-        _refuse_trials(asked)
+        _refuse_options(asked, "--ancestors", "--descendants")
         if not asked.words or "=" in asked.words[0]:
             raise BadInput("had submit rerun wants a stage first: the first digits of its key")
         stage, *overrides = asked.words
         for text in overrides:
             if parse(text).key_or_group in ("cluster", "cluster.address", "cluster.backend"):
                 raise BadInput(f"{text} is not allowed in had submit: --address names the cluster")
-        payload = {"stage": stage, "overrides": overrides, "store": asked.store}
-        title = f"{stage[:12]}-{digest(overrides)[:8]}" if overrides else stage[:12]
+        payload = {
+            "stage": stage,
+            "overrides": overrides,
+            "store": asked.store,
+            "ancestors": asked.ancestors,
+            "descendants": asked.descendants,
+        }
+        said = [*overrides, *asked.options]
+        title = f"{stage[:12]}-{digest(said)[:8]}" if said else stage[:12]
         return job_spec(self.name, title, asked.store, payload, asked)
 
     def execute(self, payload: Mapping[str, Any], display: Any) -> Any:
@@ -199,7 +217,14 @@ class _Rerun(Kind):
         # Wherever the stage was trained, it is trained on this job's cluster now.
         placed = ("cluster.backend=ray", "cluster.address=null")
         overrides = [*payload["overrides"], *placed]
-        return rerun(payload["stage"], StoreConfig(payload["store"]), overrides, display)
+        return rerun(
+            payload["stage"],
+            StoreConfig(payload["store"]),
+            overrides,
+            display,
+            ancestors=payload["ancestors"],
+            descendants=payload["descendants"],
+        )
 
     def show(self, result: Any, again: str) -> None:
         from orchestrator.cli.output import console
@@ -255,18 +280,19 @@ def job_spec(kind: str, name: str, store: str, payload: Mapping[str, Any], asked
         user = getpass.getuser()
     except (KeyError, OSError):  # a container without a passwd entry
         user = ""
-    options = () if asked.trials is None else ("--trials", asked.trials)
     return JobSpec(
         kind=kind,
         name=name,
         store=store,
         payload=payload,
-        words=("submit", kind, *asked.words, *options),
+        words=("submit", kind, *asked.words, *asked.options),
         python=platform.python_version(),
         user=user,
     )
 
 
-def _refuse_trials(asked: Asked) -> None:
-    if asked.trials is not None:
-        raise BadInput(f"--trials={asked.trials} is not allowed: it is for had submit sweep")
+def _refuse_options(asked: Asked, *allowed: str) -> None:
+    kinds = {"--trials": "sweep", "--ancestors": "rerun", "--descendants": "rerun"}
+    for option in asked.options:
+        if option in kinds and option not in allowed:
+            raise BadInput(f"{option} is not allowed: it is for had submit {kinds[option]}")

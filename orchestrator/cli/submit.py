@@ -8,6 +8,7 @@ import typer
 
 from orchestrator.cli.output import DEFAULT_STORE, AsJson, Store, absolute_store, console, emit_json
 from orchestrator.cli.remote import Address, TokenPath
+from orchestrator.cli.rerun import Ancestors, Descendants
 from orchestrator.cli.sweep import Trials
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def submit(
         ),
     ] = None,
     trials: Trials = None,
+    ancestors: Ancestors = False,
+    descendants: Descendants = False,
     detach: Annotated[bool, typer.Option("--detach", help="Do not follow the job.")] = False,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
@@ -49,7 +52,8 @@ def submit(
     from orchestrator.cli.remote import follow_here, open_cluster, ui_command
     from orchestrator.jobs.submitting import submit as submit_job
 
-    spec = kind_of(kind).spec(Asked(tuple(words or ()), absolute_store(store), trials))
+    asked = Asked(tuple(words or ()), absolute_store(store), trials, ancestors, descendants)
+    spec = kind_of(kind).spec(asked)
     target, api = open_cluster(address, token_path)
     submitted = submit_job(api, spec)
     job = submitted.job

@@ -172,7 +172,13 @@ def test_every_kind_is_told_what_it_needs(api):
         "stage": "abc123",
         "overrides": ["train.epochs=2"],
         "store": "/shared/store",
+        "ancestors": False,
+        "descendants": False,
     }
+    api.packages.clear()
+    call("submit", "rerun", "abc123", "--descendants", "--ancestors", "--store", "/shared/store")
+    assert (told(api)["payload"]["ancestors"], told(api)["payload"]["descendants"]) == (True, True)
+    assert told(api)["words"] == ["submit", "rerun", "abc123", "--ancestors", "--descendants"]
 
 
 @pytest.mark.parametrize(
@@ -183,9 +189,14 @@ def test_every_kind_is_told_what_it_needs(api):
         (["run", "methods=[naive,had]"], "is not allowed in a run of one method"),
         (["run", "cluster=inline"], "cluster.backend=inline is not allowed in had submit"),
         (["run", "cluster.address=a:1"], "cluster.address=a:1 is not allowed in had submit"),
-        (["run", "--trials", "+1"], "--trials=+1 is not allowed: it is for had submit sweep"),
         (["compare"], "methods=null is not allowed in a comparison"),
         (["sweep", "--trials", "1"], "--trials=1 is not allowed"),
+        (["run", "--trials", "+1"], "--trials is not allowed: it is for had submit sweep"),
+        (
+            ["compare", "methods=[naive,had]", "--descendants"],
+            "--descendants is not allowed: it is for had submit rerun",
+        ),
+        (["sweep", "--ancestors"], "--ancestors is not allowed: it is for had submit rerun"),
         (["rerun"], "wants a stage first"),
         (["rerun", "method=had"], "wants a stage first"),
         (["rerun", "abc", "cluster.address=a:1"], "--address names the cluster"),
