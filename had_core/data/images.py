@@ -96,6 +96,8 @@ def _read_array(path: Path) -> Image:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError):
         raise _unreadable(path, "it is not a .npy file of numbers") from None
+    except MemoryError:  # a damaged header may promise anything
+        raise _unreadable(path, "its header promises more than the memory holds") from None
     if not isinstance(array, np.ndarray):  # a zip of arrays
         raise _unreadable(path, "it is not a .npy file of numbers")
     if array.ndim == 2:

@@ -67,6 +67,11 @@ def stage_key(store: Store, name: str) -> str:
         found = [key for kind, key in store.find(name) if kind is ArtifactKind.FIT]
         if len(found) == 1:
             return found[0]
+        lost = set_aside(store, name)
+        if not found and len(lost) == 1:
+            raise BadInput(
+                f"stage {lost[0][:12]} was damaged and set aside: had run trains it again"
+            )
     if not _RUN_ID.fullmatch(name):
         return store.resolve(name, ArtifactKind.FIT)[1]
     for uri in _tracking_uris(store):
@@ -75,6 +80,13 @@ def stage_key(store: Store, name: str) -> str:
         except BadInput as error:
             last = error
     raise last
+
+
+def set_aside(store: Store, prefix: str) -> list[str]:
+    """Keys of stages that were found damaged, sorted."""
+    parts = (folder.partition("-") for folder in store.fs.names("damaged"))
+    keys = {rest.partition("-")[0] for kind, _, rest in parts if kind == ArtifactKind.FIT.value}
+    return sorted(key for key in keys if key.startswith(prefix) and len(key) == 64)
 
 
 def _tracking_uris(store: Store) -> list[str | None]:

@@ -12,6 +12,7 @@ code  meaning
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,12 @@ class HadGroup(TyperGroup):
             return super().invoke(ctx)
         except (HadError, Interrupted, KeyboardInterrupt) as error:
             raise typer.Exit(tell(error)) from error
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            path = str(error.filename)
+            _say(f"'{path[:40]}...' of {len(path)} characters is no path: file name too long")
+            raise typer.Exit(2) from error
 
 
 def tell(error: BaseException) -> int:

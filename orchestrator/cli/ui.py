@@ -19,11 +19,13 @@ def ui(
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
 ) -> None:
     """Open MLflow's UI over a store, on this machine only (127.0.0.1)."""
+    from orchestrator.app.book.reading import open_existing
     from orchestrator.execution.formats import read_file
     from orchestrator.store import ArtifactKind, Store
     from orchestrator.tracking.ui import serve
 
-    opened = Store.open(absolute_store(store))
+    root = absolute_store(store)
+    opened = open_existing(root) if tracking_uri is None else Store.open(root)
     serve(
         opened.uri,
         tracking_uri,

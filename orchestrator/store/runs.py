@@ -56,7 +56,7 @@ class Runs:
             BadInput: a name that is not allowed, or that stands for another configuration.
         """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        record = RunRecord(_checked(name), to_plain(config), now, tuple(sorted(keeps)))
+        record = RunRecord(check_name(name), to_plain(config), now, tuple(sorted(keeps)))
         while not self._fs.create_if_absent(_path(name), _to_bytes(record)):
             known = self.read(name)  # None where it was damaged: then it is made again
             if known is not None:
@@ -70,12 +70,12 @@ class Runs:
 
         Raises BadInput where the store cannot be written.
         """
-        if not self._fs.move(_path(_checked(name)), _dropped(name)):
+        if not self._fs.move(_path(check_name(name)), _dropped(name)):
             self._fs.create_if_absent(_dropped(name), b"")  # of a run without a record
 
     def keep(self, name: str) -> None:
         """Undo ``drop``; harmless where it was not dropped."""
-        if _checked(name) not in self.dropped():
+        if check_name(name) not in self.dropped():
             return
         if self._read_dropped(name) is None:
             self._fs.delete(_dropped(name))
@@ -84,7 +84,7 @@ class Runs:
 
     def read(self, name: str) -> RunRecord | None:
         """The record, None where there is none; a damaged one is set aside and counts as none."""
-        path = _path(_checked(name))
+        path = _path(check_name(name))
         try:
             raw = self._fs.read(path)
         except FileNotFoundError:
@@ -103,7 +103,7 @@ class Runs:
         return self.read(name) or self._read_dropped(name)
 
     def _read_dropped(self, name: str) -> RunRecord | None:
-        path = _dropped(_checked(name))
+        path = _dropped(check_name(name))
         try:
             return decode(RunRecord, records.from_bytes(self._fs.read(path)), at=path)
         except (FileNotFoundError, CorruptArtifact, BadInput):
@@ -176,7 +176,8 @@ def _changes(left: Any, right: Any, path: str = "") -> Iterator[tuple[str, Any, 
         yield path, left, right
 
 
-def _checked(name: str) -> str:
+def check_name(name: str) -> str:
+    """The name itself; raises BadInput for one that no run may have."""
     if not _NAME.fullmatch(name):
         raise BadInput(
             f"name={name} is not allowed: up to 128 of A-Z a-z 0-9 . _ -, not beginning with a dot"

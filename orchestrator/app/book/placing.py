@@ -13,6 +13,8 @@ from had_core.errors import BadInput
 
 def new_folder(out: str) -> Path:
     """The absolute path; raises BadInput where something other than an empty folder is there."""
+    if not out:
+        raise BadInput("OUT is empty: a new or an empty folder")
     path = Path(os.path.abspath(Path(out).expanduser()))
     if path.is_symlink() or path.exists():
         if not path.is_dir() or path.is_symlink():

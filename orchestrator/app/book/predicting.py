@@ -54,6 +54,8 @@ def predict(
     """
     started = time.perf_counter()
     stage = trained_stage(open_existing(root), name)
+    if not images:
+        raise BadInput("IMAGES is empty: a folder of images, or one image")
     target = new_folder(out)
     files, ignored = image_files(images)
     _check_names(files)

@@ -43,15 +43,19 @@ def write_report(name: str, root: str, out: Path | None, to: str | None) -> Writ
     Raises:
         BadInput: an unknown run or format, or a file that cannot be written.
     """
+    from orchestrator.app.book.reporting import report
+    from orchestrator.report.formats import render
+    from orchestrator.store.runs import check_name
+
     to = _format(out, to)
+    if out is None:
+        check_name(name)  # before a path is made of it
     ending = next(ending for ending, known in _ENDINGS.items() if known == to)
     target = (out or Path(f"{name}{ending}")).expanduser().absolute()
     if target.is_dir():
         raise BadInput(f"--out {target} is a folder: name a file in it")
     if not target.parent.is_dir():
         raise BadInput(f"--out {target} lies in a folder that does not exist: make it first")
-    from orchestrator.app.book.reporting import report
-    from orchestrator.report.formats import render
 
     found = report(name, root)
     raw = render(found, to)

@@ -26,7 +26,7 @@ from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.specs import SequenceSpec
 from orchestrator.report.model import Cost, Report
 from orchestrator.search.settings import Params
-from orchestrator.store import Store
+from orchestrator.store import RunRecord, Store
 from orchestrator.tracking.events import Event, StageFailed
 from orchestrator.tracking.journal import JournalReader, journal_names
 from orchestrator.tracking.tally import Tally, tally
@@ -73,12 +73,25 @@ _NO_CONSTANT = (
 )
 
 
-def _open(name: str, root: str) -> _Run:
-    store = open_existing(root)
-    journals = journal_names(store.uri)
+def _record_of(name: str, store: Store) -> RunRecord:
+    """What the store keeps of a run, comparison or sweep.
+
+    Raises BadInput where it has none of this name, or a rerun.
+    """
     record = store.runs.known(name)
     if record is None:
-        raise BadInput(unknown_run(name, store, journals))
+        raise BadInput(unknown_run(name, store, journal_names(store.uri)))
+    if record.keeps:
+        raise BadInput(
+            f"'{name}' is of had rerun, whose stages belong to several sequences: had runs {name} "
+            "lists them, had show and had explain tell of each"
+        )
+    return record
+
+
+def _open(name: str, root: str) -> _Run:
+    store = open_existing(root)
+    record, journals = _record_of(name, store), journal_names(store.uri)
     config = RunConfig.from_json(record.config).at(StoreConfig(store.uri))
     begun = name in journals
     events = tuple(JournalReader.open(store.uri, name).events()) if begun else ()

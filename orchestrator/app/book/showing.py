@@ -8,7 +8,7 @@ from typing import Any
 
 from had_core.errors import BadInput
 from orchestrator.app.book.reading import open_existing
-from orchestrator.app.stages import stage_key
+from orchestrator.app.stages import set_aside, stage_key
 from orchestrator.display.book import Child, Row, ShowResult, StageFile, Use
 from orchestrator.execution import formats
 from orchestrator.plan.artifacts import ArtifactKind
@@ -56,10 +56,7 @@ def _begun(store: Store, prefix: str) -> Iterator[str]:
     """Keys of stages with progress that are not sealed, or that were found damaged."""
     shards = [prefix[:2]] if len(prefix) >= 2 else store.fs.names("partial")
     found = {key for shard in shards for key in store.fs.names(f"partial/{shard}")}
-    for folder in store.fs.names("damaged"):
-        kind, _, rest = folder.partition("-")
-        if kind == ArtifactKind.FIT.value:
-            found.add(rest.partition("-")[0])
+    found.update(set_aside(store, prefix))
     return (key for key in sorted(found) if key.startswith(prefix) and len(key) == 64)
 
 

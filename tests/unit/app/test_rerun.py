@@ -140,7 +140,7 @@ def test_stages_that_cannot_be_found(ran, store, again):
     one, two = (stage.key for stage in stages_of(ran, "had"))
     for name, sentence in [
         ("0123456789", "begins no fit"),
-        ("xyz", "1 to 64 hexadecimal digits"),
+        ("xyz", "1 to 64 lower-case hexadecimal digits"),
         ("0" * 32, "0" * 32),
     ]:
         with pytest.raises(BadInput, match=sentence):

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from had_core.errors import BadInput
+from orchestrator.app.book.reporting import report
 from orchestrator.app.rerun import rerun
 from orchestrator.app.run import recorded
 from orchestrator.config import StoreConfig
@@ -59,6 +60,8 @@ def test_a_lost_parent_is_trained_again_first(store, again, keys):
     assert again(second, ancestors=True).ancestors == ()
     with pytest.raises(BadInput, match="the same had rerun command continues it"):
         recorded(store.uri, record.name)
+    with pytest.raises(BadInput, match="is of had rerun, whose stages"):
+        report(record.name, store.uri)
 
 
 def test_every_descendant_is_verified(store, again, keys):

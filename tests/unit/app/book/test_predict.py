@@ -154,6 +154,13 @@ def _npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def _vast_npy() -> bytes:
+    """A few bytes whose header promises a terabyte."""
+    raw, small, vast = _npy(np.zeros((1, 1, 3))), b"(1, 1, 3), }", b"(100000, 1000000, 3), }"
+    assert small in raw
+    return raw.replace(small + b" " * (len(vast) - len(small)), vast)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
@@ -163,6 +170,7 @@ def _npy(array: np.ndarray) -> bytes:
         ("text.npy", b"hello", "not a .npy file of numbers"),
         ("objects.npy", _npy(np.array([{}], dtype=object)), "not a .npy file of numbers"),
         ("cut.npy", _npy(np.zeros((9, 9), np.float32))[:-8], "not a .npy file of numbers"),
+        ("vast.npy", _vast_npy(), "cannot be read"),
         ("wide.npy", _npy(np.zeros((9, 9, 5), np.float32)), "has the shape 9x9x5"),
         ("none.npy", _npy(np.zeros((0, 9, 3), np.float32)), "has the shape 0x9x3"),
         ("whole.npy", _npy(np.zeros((9, 9, 3), np.int64)), "of type int64"),
@@ -303,6 +311,9 @@ def test_other_versions_and_damage_are_told(tmp_path, images, monkeypatch, had):
     net.write_bytes(bytes(raw))
     done = had("predict", netted.key, str(images), str(tmp_path / "out"))
     assert done.exit_code == 2 and "is damaged" in done.stderr
+    for command in (("predict", netted.key, str(images), "out"), ("export", netted.key[:9], "out")):
+        done = had(*command)
+        assert done.exit_code == 2 and "was damaged and set aside: had run trains" in done.stderr
     assert not netted.store.is_sealed(ArtifactKind.FIT, netted.key)
     assert leftovers(tmp_path) == []
 

@@ -128,3 +128,8 @@ def test_a_damaged_journal_does_not_hide_the_stage(stages, made, document):
     for segment in Path(made.store.uri, "journal", "second").glob("*.jsonl"):
         segment.write_bytes(segment.read_bytes()[:-5])
     assert document("show", stages[2].key)["reused_by"] == []
+
+
+def test_the_ui_opens_no_store_that_is_not_there(refused, tmp_path):
+    assert "holds no store" in refused("ui", "--store", str(tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere").exists()
