@@ -133,9 +133,7 @@ class Store:
         Raises BadInput for a prefix that is not 1 to 64 hexadecimal digits.
         """
         if not _PREFIX.fullmatch(prefix):
-            raise BadInput(
-                f"key '{prefix}' is not allowed: 1 to 64 lower-case hexadecimal digits"
-            )
+            raise BadInput(f"key '{prefix}' is not allowed: 1 to 64 lower-case hexadecimal digits")
         return [(kind, key) for kind in ArtifactKind for key in self._artifacts.keys(kind, prefix)]
 
     def resolve(self, prefix: str, kind: ArtifactKind | None = None) -> tuple[ArtifactKind, str]:
