@@ -69,9 +69,12 @@ def apply(known: KnownStage, store: Store, overrides: Sequence[str]) -> Wanted:
     raw = apply_overrides(raw, overrides, allowed={**_OF_THE_STAGE, **_PLACES})
     method = decode(MethodConfig, raw["method"], at="method")  # type: ignore[type-abstract]
     train = decode(TrainConfig, raw["train"], at="train")
+    cluster = decode(ClusterConfig, raw["cluster"], at="cluster")
+    if cluster.threads is None:  # a whole option (cluster=inline) says nothing of the threads
+        cluster = replace(cluster, threads=config.cluster.threads)
     moved = replace(
         config,
-        cluster=decode(ClusterConfig, raw["cluster"], at="cluster"),
+        cluster=cluster,
         dataset=decode(DatasetConfig, raw["dataset"], at="dataset"),
         tracking=decode(TrackingConfig, raw["tracking"], at="tracking"),
     )
