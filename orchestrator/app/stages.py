@@ -44,7 +44,7 @@ def find_stage(store: Store, name: str) -> KnownStage:
     key = stage_key(store, name)
     manifest = store.manifest(ArtifactKind.FIT, key)
     if manifest is None:
-        raise BadInput(f"stage {key[:12]} is damaged: had run trains it again")
+        raise damaged(key)
     fit = FitSpec.from_json(manifest["spec"])
     if fit.version != FIT_VERSION:
         raise BadInput(
@@ -80,6 +80,11 @@ def stage_key(store: Store, name: str) -> str:
         except BadInput as error:
             last = error
     raise last
+
+
+def damaged(key: str) -> BadInput:
+    """What to say of a stage whose files are not as they were sealed."""
+    return BadInput(f"stage {key[:12]} is damaged: had run trains it again")
 
 
 def set_aside(store: Store, prefix: str) -> list[str]:

@@ -63,13 +63,14 @@ def sweep(config: RunConfig, display: SweepDisplay, more: int = 0) -> SweepResul
     dataset = open_dataset(config.dataset, display.note)
     constant = meanwhile(lambda: constant_row(dataset, store, config.slicing))
     problem = SweepProblem(config, fingerprints_of(dataset.manifest), tasks_of(config, dataset))
-    if store.runs.read(config.name) is None:
+    begun = store.runs.read(config.name) is not None
+    if not begun:
         check_place(config)  # before anything carries the name
     record(store, config)
     with _only_driver(store, config.name):
         study = open_sweep(config, store)
         search = _extended(study, config.search, more)
-        if remaining(study, search):
+        if begun and remaining(study, search):
             check_place(config)
         study.set_user_attr(
             TRIALS, search.trials

@@ -190,14 +190,14 @@ class _Rerun(Kind):
     name = "rerun"
 
     def spec(self, asked: Asked) -> JobSpec:
-        from orchestrator.config.overrides import parse
+        from orchestrator.config import override_key
 
         _refuse_options(asked, "--ancestors", "--descendants")
         if not asked.words or "=" in asked.words[0]:
             raise BadInput("had submit rerun wants a stage first: the first digits of its key")
         stage, *overrides = asked.words
         for text in overrides:
-            if parse(text).key_or_group in ("cluster", "cluster.address", "cluster.backend"):
+            if override_key(text) in ("cluster", "cluster.address", "cluster.backend"):
                 raise BadInput(f"{text} is not allowed in had submit: --address names the cluster")
         payload = {
             "stage": stage,

@@ -35,6 +35,7 @@ __all__ = [
     "differences",
     "forked",
     "in_short",
+    "override_key",
     "with_params",
 ]
 
@@ -60,6 +61,13 @@ def apply_overrides(
     from orchestrator.resources import folder
 
     return override_syntax.apply(raw, overrides, folder("experiments"), allowed=allowed)
+
+
+def override_key(text: str) -> str:
+    """What an override is about: ``train.epochs``; raises BadInput for what is none."""
+    from orchestrator.config import overrides as override_syntax
+
+    return override_syntax.parse(text).key_or_group
 
 
 def changed(config: RunConfig, overrides: Sequence[str]) -> RunConfig:

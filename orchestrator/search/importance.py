@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,19 +22,12 @@ def importances(study: Study, objective: int = 0) -> Mapping[str, float]:
         objective: number of the study's value.
     """
     import optuna
-    from optuna.study import StudyDirection
     from optuna.trial import TrialState
 
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < LEAST:
         return {}
-    sign = -1.0 if study.directions[objective] is StudyDirection.MAXIMIZE else 1.0
-
-    def loss(trial: FrozenTrial) -> float:
-        """Low is good, which is what the measure wants of a target."""
-        return sign * float(trial.values[objective])
-
-    target = loss if len(study.directions) > 1 else None
+    target = loss_of(study, objective) if len(study.directions) > 1 else None
     try:
         with warnings.catch_warnings(action="ignore"):  # of small studies; the reader is told
             found = optuna.importance.get_param_importances(study, target=target)
@@ -42,3 +35,11 @@ def importances(study: Study, objective: int = 0) -> Mapping[str, float]:
         _log.warning("importance in sweep '%s' is left out: %s", study.study_name, error)
         return {}
     return {name: float(share) for name, share in found.items()}
+
+
+def loss_of(study: Study, objective: int) -> Callable[[FrozenTrial], float]:
+    """A value turned so that low is good, which is what Optuna's measure wants of a target."""
+    from optuna.study import StudyDirection
+
+    sign = -1.0 if study.directions[objective] is StudyDirection.MAXIMIZE else 1.0
+    return lambda trial: sign * float(trial.values[objective])

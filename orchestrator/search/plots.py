@@ -58,6 +58,8 @@ def plots_page(study: Study, objectives: Sequence[str], title: str) -> str | Non
 def _plots(study: Study, objectives: Sequence[str]) -> Iterator[_Plot]:
     from optuna import visualization as draw
 
+    from orchestrator.search.importance import loss_of
+
     several = len(objectives) > 1
     if several:
         yield (
@@ -81,7 +83,7 @@ def _plots(study: Study, objectives: Sequence[str]) -> Iterator[_Plot]:
             _call(
                 draw.plot_param_importances,
                 study,
-                {"target": _loss(study, number), "target_name": name} if several else {},
+                {"target": loss_of(study, number), "target_name": name} if several else {},
             ),
         )
         yield (
@@ -104,14 +106,6 @@ def _plots(study: Study, objectives: Sequence[str]) -> Iterator[_Plot]:
 
 def _value(number: int) -> Callable[[FrozenTrial], float]:
     return lambda trial: float(trial.values[number])
-
-
-def _loss(study: Study, number: int) -> Callable[[FrozenTrial], float]:
-    """A value turned so that low is good, which is what Optuna's measure of importance wants."""
-    from optuna.study import StudyDirection
-
-    sign = -1.0 if study.directions[number] is StudyDirection.MAXIMIZE else 1.0
-    return lambda trial: sign * float(trial.values[number])
 
 
 def _call(draw: Callable[..., Any], study: Study, options: Mapping[str, Any]) -> Callable[[], Any]:

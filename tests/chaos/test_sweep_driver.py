@@ -20,15 +20,6 @@ SEEDS = 20
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    from had_core.data.rooms import RoomsConfig, build
-
-    path = tmp_path_factory.mktemp("data") / "rooms"
-    build(path, RoomsConfig(seed=0, train=40, test=8, height=24, width=32))
-    return path
-
-
-@pytest.fixture(scope="module")
 def whole(dataset, tmp_path_factory):
     """The uninterrupted sweep: its table, and how long it takes once it has begun."""
     store = tmp_path_factory.mktemp("whole") / "store"

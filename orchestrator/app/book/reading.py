@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from had_core.errors import BadInput
-from orchestrator.app.stages import stage_key
+from orchestrator.app.stages import damaged, stage_key
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.specs import FitSpec
 from orchestrator.store import Store
@@ -31,7 +31,7 @@ def sealed_fit(store: Store, name: str) -> FitSpec:
     key = stage_key(store, name)
     manifest = store.manifest(ArtifactKind.FIT, key)
     if manifest is None:
-        raise BadInput(f"stage {key[:12]} is damaged: had run trains it again")
+        raise damaged(key)
     fit = FitSpec.from_json(manifest["spec"])
     if fit.key != key:
         raise BadInput(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from had_core.errors import BadInput, HadError
+from had_core.errors import BadInput
 from orchestrator.app.book.reading import open_existing
 from orchestrator.app.book.showing import show
 from orchestrator.app.book.syncing import sync
@@ -25,6 +24,7 @@ from orchestrator.tracking.registry import (
     register,
     stage_run,
 )
+from orchestrator.tracking.trouble import told_as
 
 if TYPE_CHECKING:
     from orchestrator.display.book import ShowResult
@@ -50,16 +50,9 @@ def register_stage(
     store = open_existing(root)
     stage = trained_stage(store, stage_name)
     location = _location(store, stage, tracking_uri)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    try:
+    what = f"MLflow at {location.shown} did not register stage {stage.key[:12]}"
+    with told_as(RegistryTrouble, what):
         version = _version(store, stage, name, location)
-    except HadError:
-        raise
-    except Exception as error:  # whatever MLflow raises: its own, a database's or a network's
-        reason = redact(f"{type(error).__name__}: {error}".splitlines()[0][:300])
-        raise RegistryTrouble(
-            f"MLflow at {location.shown} did not register stage {stage.key[:12]}: {reason}"
-        ) from error
     return RegisterResult(
         key=stage.key,
         store=store.uri,
@@ -120,7 +113,7 @@ def _stage_run(store: Store, stage: TrainedStage, location: TrackingLocation) ->
 def _location(store: Store, stage: TrainedStage, uri: str | None) -> TrackingLocation:
     """Where the run that trained the stage is tracked; the store's own MLflow if nowhere."""
     run = str(stage.manifest.get("run", ""))
-    record = store.runs.read(run) if uri is None and run else None
+    record = store.runs.known(run) if uri is None and run else None
     tracking = record.config.get("tracking", {}) if record else {}
     return TrackingLocation.of(store.uri, uri or tracking.get("uri"))
 

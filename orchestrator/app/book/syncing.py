@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from had_core.errors import BadInput, HadError
@@ -12,7 +11,8 @@ from orchestrator.store import Store
 from orchestrator.tracking.background import sync as sync_journals
 from orchestrator.tracking.driver_record import adopt, driver_of, mark_dead_runs
 from orchestrator.tracking.journal import journal_names
-from orchestrator.tracking.location import TrackingLocation, redact
+from orchestrator.tracking.location import TrackingLocation
+from orchestrator.tracking.trouble import told_as
 
 
 class SyncFailed(HadError):
@@ -70,16 +70,8 @@ def _is_there(store: Store, run: str, location: TrackingLocation) -> bool:
 
 
 def _replay(store: Store, run: str, location: TrackingLocation) -> SyncedRun:
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    try:
+    with told_as(SyncFailed, f"MLflow at {location.shown} did not take run '{run}'"):
         (report,) = sync_journals(store.uri, location, [run])
-    except HadError:
-        raise
-    except Exception as error:  # whatever MLflow raises: its own, a database's or a network's
-        reason = redact(f"{type(error).__name__}: {error}".splitlines()[0][:300])
-        raise SyncFailed(
-            f"MLflow at {location.shown} did not take run '{run}': {reason}"
-        ) from error
     if report.drain is None:
         return SyncedRun(run, location.shown, 0, 0, report.skipped)
     drain = report.drain

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from had_core.data.manifest import DatasetManifest
 from had_core.errors import BadInput
 from had_core.tasks import DenseTask
-from orchestrator.app.stages import stage_key
+from orchestrator.app.stages import damaged, stage_key
 from orchestrator.execution import formats
 from orchestrator.execution.provenance import trained_on
 from orchestrator.plan.artifacts import ArtifactKind
@@ -75,7 +75,7 @@ def trained_stage(store: Store, name: str) -> TrainedStage:
     key = stage_key(store, name)
     sealed = store.load(ArtifactKind.FIT, key)
     if sealed is None:
-        raise BadInput(f"stage {key[:12]} is damaged: had run trains it again")
+        raise damaged(key)
     fit = FitSpec.from_json(sealed.manifest["spec"])
     if fit.version != FIT_VERSION:
         raise BadInput(

@@ -19,6 +19,7 @@ from orchestrator.config import (
     RunConfig,
     TrackingConfig,
     apply_overrides,
+    override_key,
 )
 from orchestrator.plan.expand import worker_batch
 from orchestrator.plan.numerics import NumericsClass
@@ -88,7 +89,7 @@ def apply(known: KnownStage, store: Store, overrides: Sequence[str]) -> Wanted:
 
 
 def _refuse_parents(text: str, fit: FitSpec) -> None:
-    key = text.partition("=")[0].lstrip("+~")
+    key = override_key(text)
     if not any(key == name or key.startswith(f"{name}.") for name in _OF_THE_PARENT):
         return
     if fit.parent is not None:
@@ -111,11 +112,7 @@ def _placed_as_sealed(known: KnownStage, store: Store) -> RunConfig:
 
 def changes_of(overrides: Sequence[str]) -> list[str]:
     """The overrides that are about the stage and not about where it runs."""
-    return [text for text in overrides if _first(text) not in _PLACES]
-
-
-def _first(text: str) -> str:
-    return text.partition("=")[0].lstrip("+~").split(".")[0]
+    return [text for text in overrides if override_key(text).split(".")[0] not in _PLACES]
 
 
 def new_fit(fit: FitSpec, wanted: Wanted) -> FitSpec:

@@ -20,7 +20,7 @@ from orchestrator.app.datasets import fingerprints_of
 from orchestrator.app.family import descendants as sealed_descendants
 from orchestrator.app.rerun.asked import alone, apply, check_data
 from orchestrator.app.rerun.training import RerunFailed, row_of, steps_of, train, tree_of
-from orchestrator.app.stages import KnownStage, find_stage
+from orchestrator.app.stages import KnownStage, damaged, find_stage
 from orchestrator.config import RunConfig
 from orchestrator.display.results import RerunResult, metrics_of
 from orchestrator.execution import formats
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 TOLERANCE = 0.01
 """Across numerics classes: the largest |rerun - sealed| / |sealed| over all weights (2-norms).
 
-One thread against two: 1e-7 after 4 to 80 steps, at most 3e-3 after 240. A learning rate that is
-10 % off: 2e-3 after 4 steps, 0.02 after 80, 0.05 after 240; another seed: 0.7."""
+One thread against two: 1e-7 after 4 to 80 steps, at most 3e-3 after 240; but 0.098 for a second
+stage of the quickstart (140 steps of Adam), which is then told as not reproduced. A learning rate
+that is 10 % off: 2e-3 after 4 steps, 0.02 after 80, 0.05 after 240; another seed: 0.7."""
 
 
 def verify(
@@ -77,7 +78,7 @@ def _verify(
     fit, fingerprints = known.fit, fingerprints_of(dataset.manifest)
     sealed = store.load(ArtifactKind.FIT, fit.key)
     if sealed is None:
-        raise BadInput(f"stage {fit.key[:12]} is damaged: had run trains it again")
+        raise damaged(fit.key)
     with store_with_parent(fit, store) as aside:
         untracked = replace(config.tracking, enabled=False)
         config = replace(alone(config, fit.config), tracking=untracked)
