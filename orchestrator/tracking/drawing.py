@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from orchestrator.tracking import svg
 from orchestrator.tracking.drawings import Drawing, HeatMap, Predictions, Spread
 from orchestrator.tracking.events import PictureRef
-from orchestrator.tracking.pictures import blank, split_examples
+from orchestrator.tracking.picture_parts import blank, split_examples
 
 _log = logging.getLogger(__name__)
 _FOLDER = "predictions"

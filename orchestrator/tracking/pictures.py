@@ -34,9 +34,8 @@ Mask = npt.NDArray[np.bool_]
 GAP, LINE, _TEXT = 4, 18, 12
 PANEL = 192  # smaller images are enlarged by a whole factor until they are this wide
 _PAPER, _INK = (255, 255, 255), (20, 20, 20)
-_TITLES = ("image", "truth", "prediction")
+TITLES = ("image", "truth", "prediction")
 ROWS = "had.rows"  # of the PNG's texts: how many rows of pictures, and how high each is
-_THUMB = 144  # pixels: what MLflow's tables have room for
 
 
 def render_examples(task: DenseTask, images: Array, truths: Array, predictions: Array) -> bytes:
@@ -62,42 +61,8 @@ def render_examples(task: DenseTask, images: Array, truths: Array, predictions: 
     canvas = _grid([_enlarge(column) for column in columns])
     shown = np.union1d(truths, predictions) if task.kind is TaskKind.LABELS else np.empty(0)
     legend = _Legend(task, span, shown, canvas.width).draw()
-    height = columns[0].shape[1] * _factor(columns[0])
-    return _png(_stack(canvas, legend), {ROWS: f"{len(images)} {height}"})
-
-
-def split_examples(png: bytes, columns: Sequence[str] = _TITLES) -> list[dict[str, bytes]]:
-    """The rows of a picture of ``render_examples``: each column's name and a small PNG.
-
-    Empty for a picture that does not say where its rows are (of an older version).
-
-    Raises:
-        OSError, ValueError: it is no PNG, or damaged.
-    """
-    from PIL import Image
-
-    with Image.open(io.BytesIO(png)) as picture:
-        said = str(picture.info.get(ROWS, "")).split()
-        canvas = picture.convert("RGB")
-    if len(said) != 2:
-        return []
-    count, height = map(int, said)
-    width = (canvas.width - 2 * GAP) // 3
-    lefts = {name: _TITLES.index(name) * (width + GAP) for name in columns}
-    tops = [LINE + row * (height + GAP) for row in range(count)]
-
-    def tile(left: int, top: int) -> bytes:
-        crop = canvas.crop((left, top, left + width, top + height))
-        return _png(crop.reduce(-(-height // _THUMB)), level=1)
-
-    return [{name: tile(left, top) for name, left in lefts.items()} for top in tops]
-
-
-def blank() -> bytes:
-    """Stands where there is no picture."""
-    from PIL import Image
-
-    return _png(Image.new("RGB", (_THUMB, _THUMB * 3 // 4), (238, 238, 238)))
+    height = columns[0].shape[1] * enlargement(columns[0].shape[2])
+    return png(_stack(canvas, legend), {ROWS: f"{len(images)} {height}"})
 
 
 def render_prediction(task: DenseTask, image: Array, prediction: Array) -> bytes:
@@ -118,7 +83,7 @@ def render_prediction(task: DenseTask, image: Array, prediction: Array) -> bytes
     canvas = _grid(columns, ("image", "prediction"))
     shown = np.unique(values) if task.kind is TaskKind.LABELS else np.empty(0)
     legend = _Legend(task, span, shown, canvas.width, unlabelled=False).draw()
-    return _png(_stack(canvas, legend))
+    return png(_stack(canvas, legend))
 
 
 def _check(task: DenseTask, images: Array, truths: Array, predictions: Array) -> None:
@@ -183,17 +148,17 @@ def _scalar_map(task: DenseTask) -> Any:
     return viridis if "depth" in task.name else cividis
 
 
-def _factor(pixels: Pixels) -> int:
-    width: int = pixels.shape[2]
+def enlargement(width: int) -> int:
+    """The whole factor by which images of this width are shown larger."""
     return max(1, -(-PANEL // width))
 
 
 def _enlarge(pixels: Pixels) -> Pixels:
-    factor = _factor(pixels)
+    factor = enlargement(pixels.shape[2])
     return pixels.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def _grid(columns: list[Pixels], titles: Sequence[str] = _TITLES) -> Image.Image:
+def _grid(columns: list[Pixels], titles: Sequence[str] = TITLES) -> Image.Image:
     """Columns of equal ``[B,H,W,3]`` under their titles."""
     from PIL import Image
 
@@ -311,7 +276,7 @@ def _font() -> Any:
     return ImageFont.load_default(_TEXT)
 
 
-def _png(image: Image.Image, says: Mapping[str, str] | None = None, level: int = 4) -> bytes:
+def png(image: Image.Image, says: Mapping[str, str] | None = None, level: int = 4) -> bytes:
     from PIL.PngImagePlugin import PngInfo
 
     info, buffer = PngInfo(), io.BytesIO()

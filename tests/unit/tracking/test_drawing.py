@@ -21,7 +21,8 @@ from orchestrator.tracking.events import Event, PictureRef, RunKind
 from orchestrator.tracking.journal import Journal, JournalReader
 from orchestrator.tracking.location import TrackingLocation
 from orchestrator.tracking.mlflow_writer import MlflowWriter
-from orchestrator.tracking.pictures import render_examples, split_examples
+from orchestrator.tracking.picture_parts import split_examples
+from orchestrator.tracking.pictures import render_examples
 
 DEPTH = DenseTask("depth", TaskKind.SCALAR, 1)
 
