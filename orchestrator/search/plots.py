@@ -7,7 +7,9 @@ studies give equal bytes.
 
 from __future__ import annotations
 
+import contextlib
 import html
+import importlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 FILE = "plots.html"
 _IMPORTANCE = "What decides whether a trial is among the best tenth; rough below fifty trials."
+# Plotly takes these from sys.modules as they are; another thread (MLflow's writer) may just be
+# importing them, and importing them here waits until it is done.
+_LOOKED_UP = ("pandas", "PIL.Image")
 _Plot = tuple[str, str, Callable[[], Any]]
 """Title, what it shows, and how the figure is made."""
 
@@ -38,15 +43,18 @@ def plots_page(study: Study, objectives: Sequence[str], title: str) -> str | Non
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < 2:
         return None
+    for name in _LOOKED_UP:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     sections = []
     for heading, text, draw in _plots(study, objectives):
         try:
             with warnings.catch_warnings(action="ignore"):  # of small studies; the page says it
-                figure = draw()
+                section = _section(heading, text, draw())
         except Exception as error:  # whatever Optuna says of an unusual study; the rest is shown
             _log.warning("plot '%s' of sweep '%s' is left out: %s", heading, title, error)
             continue
-        sections.append(_section(heading, text, figure))
+        sections.append(section)
     return _PAGE.format(
         title=html.escape(title),
         counts=html.escape(_counts(study)),

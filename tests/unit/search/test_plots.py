@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
+import threading
+import time
+from pathlib import Path
 
 import optuna
 import pytest
 from optuna.study import Study
 from optuna.trial import Trial
 
+from orchestrator.search import plots
 from orchestrator.search.plots import plots_page
 
 
@@ -94,6 +100,45 @@ def test_a_plot_that_cannot_be_drawn_is_left_out(
     assert "Each parameter" not in _headings(page)
     assert len(_headings(page)) == 4
     assert "no such luck" in caplog.text
+
+
+def test_a_plot_that_has_no_html_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    section = plots._section
+
+    def broken(heading: str, text: str, figure: object) -> str:
+        if heading == "History":
+            raise AttributeError("no such luck")
+        return section(heading, text, figure)
+
+    monkeypatch.setattr(plots, "_section", broken)
+    page = plots_page(_study(4), ["mean"], "demo")
+    assert page is not None
+    assert "History" not in _headings(page) and len(_headings(page)) == 4
+
+
+def test_what_another_thread_is_importing_is_whole_before_it_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Plotly takes pandas from sys.modules as it is, and MLflow's writer imports it meanwhile."""
+    body = "import time\nbegun = True\ntime.sleep(0.5)\nwhole = True\n"
+    (tmp_path / "slow_library.py").write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plots, "_LOOKED_UP", ("slow_library", "there_is_none"))
+    seen: list[bool] = []
+
+    def section(heading: str, text: str, figure: object) -> str:
+        seen.append(hasattr(sys.modules["slow_library"], "whole"))
+        return ""
+
+    monkeypatch.setattr(plots, "_section", section)
+    study = _study(2)
+    writer = threading.Thread(target=importlib.import_module, args=("slow_library",))
+    writer.start()
+    while not hasattr(sys.modules.get("slow_library"), "begun"):
+        time.sleep(0.001)
+    assert plots_page(study, ["mean"], "demo") is not None
+    writer.join()
+    assert seen and all(seen)
 
 
 def test_names_are_text_not_markup() -> None:
