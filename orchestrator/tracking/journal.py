@@ -47,6 +47,7 @@ from orchestrator.tracking.events import (
     StageFinished,
     StageStarted,
     TrialFinished,
+    TrialStarted,
 )
 from orchestrator.tracking.files import Folder, open_folder, subfolders
 from orchestrator.tracking.segments import segment_lines, to_segment
@@ -57,6 +58,7 @@ _TIME = re.compile(r'\{"event":"\w+","time":([-+.0-9eE]+)')
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=,+@-]{0,199}")
 _AT_ONCE = (
     RunStarted,
+    TrialStarted,  # workers journal what they train for it: it must not be lost before that
     StageFinished,
     StageFailed,
     SequenceFinished,

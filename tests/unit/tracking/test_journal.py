@@ -18,7 +18,14 @@ from pyarrow import fs
 from had_core.errors import BadInput
 from orchestrator.tracking import files
 from orchestrator.tracking.event_json import from_json, to_json
-from orchestrator.tracking.events import EpochEnded, Event, RunStarted, StageFinished
+from orchestrator.tracking.events import (
+    EpochEnded,
+    Event,
+    RunStarted,
+    SequenceStarted,
+    StageFinished,
+    TrialStarted,
+)
 from orchestrator.tracking.files import ArrowFolder, Folder, LocalFolder
 from orchestrator.tracking.journal import (
     Journal,
@@ -58,6 +65,28 @@ def test_poll_gives_every_event_once(tmp_path: Path, demo: list[Event]) -> None:
     journal.close()
     seen += [entry.event for entry in reader.poll()]
     assert seen == demo
+
+
+def test_a_trial_is_on_the_disk_with_its_sequences_before_anybody_trains_for_it(
+    tmp_path: Path,
+) -> None:
+    """A driver that is killed next would leave the stages of a trial that nobody knows."""
+    journal = Journal(tmp_path, "sweep")
+    started = [
+        TrialStarted(time=1.0, run="sweep", trial="t0000", number=0, params={"method.lambda": 3.0}),
+        SequenceStarted(
+            time=1.0,
+            run="sweep",
+            sequence="had:depth:s0:t0000",
+            method="had",
+            order=("depth",),
+            seed=0,
+            label="t0000",
+            trial="t0000",
+        ),
+    ]
+    journal.append(*started)
+    assert JournalReader.open(tmp_path, "sweep").events() == started
 
 
 def test_many_writers_at_once(tmp_path: Path, new_story: Callable[..., Any]) -> None:
