@@ -12,10 +12,10 @@ from typing import Any
 ORDER = ("semantic", "depth")
 
 DRIVER = """
-import json, sys
+import contextlib, json, os, signal, sys
 from pathlib import Path
-import ray
 from ray.cluster_utils import Cluster
+from processes import descendants
 from had_core.data import ShardDataset
 from had_core.methods import NaiveConfig
 from orchestrator.execution.cluster import ClusterSettings, connect
@@ -41,9 +41,13 @@ def hear(event):
         return
     if (event.position, event.epoch) >= (position, epoch):
         told["killed"].append(event.key)
-        busy = [n["NodeID"] for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")
-                and not ray._private.state.available_resources_per_node()[n["NodeID"]].get("CPU")]
-        (victim,) = [node for node in nodes if node.node_id in busy]
+        below = {node: descendants(node.all_processes["raylet"][0].process.pid) for node in nodes}
+        (victim,) = [node for node, found in below.items()
+                     if any("RayTrainWorker" in name for name in found.values())]
+        # A node's processes die at once; Ray's workers outlive their raylet for a second or more.
+        for pid in below[victim]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         cluster.remove_node(victim, allow_graceful=False)
 
 try:
