@@ -34,22 +34,29 @@ def build_net(
     A head's initialisation follows from (seed, tasks up to it), so it is the same for every
     method and every setting of the weights.
     """
-    net = LifelongNet(config.net, derive_seed(config.seed, "encoder"))
     old = set(config.old_tasks)
-    for task in tasks:
-        if task.name in old:
-            net.grow(task, 0)  # overwritten by the parent's weights
     if parent is not None:
+        net = LifelongNet.blank(config.net, [task for task in tasks if task.name in old])
         net.load_state_dict(dict(parent))
-    elif config.net.weights is not None:
-        from had_core.nets.weights import load_encoder
-
-        load_encoder(net, Path(config.net.weights))
+    else:
+        net = _fresh_net(config, [task for task in tasks if task.name in old])
     for index, task in enumerate(tasks):
         if task.name not in old:
             prefix = [grown.name for grown in tasks[: index + 1]]
             net.grow(task, derive_seed(config.seed, "head", prefix))
     return _channels_last(net)
+
+
+def _fresh_net(config: FitConfig, old: Sequence[DenseTask]) -> LifelongNet:
+    """The net before any stage; heads of old tasks as if there had been one."""
+    net = LifelongNet(config.net, derive_seed(config.seed, "encoder"))
+    for task in old:
+        net.grow(task, 0)
+    if config.net.weights is not None:
+        from had_core.nets.weights import load_encoder
+
+        load_encoder(net, Path(config.net.weights))
+    return net
 
 
 def load_net(
@@ -63,9 +70,7 @@ def trained_net(
     config: NetConfig, tasks: Sequence[DenseTask], state: Mapping[str, Tensor]
 ) -> LifelongNet:
     """The net of these weights, in eval mode; ``tasks`` in the order in which they were grown."""
-    net = LifelongNet(config, 0)
-    for task in tasks:
-        net.grow(task, 0)
+    net = LifelongNet.blank(config, tasks)
     net.load_state_dict(dict(state))
     return _channels_last(net).eval()
 

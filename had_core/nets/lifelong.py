@@ -42,6 +42,17 @@ class LifelongNet(nn.Module):
         self._build(config)
         initialise(self.encoder, seed)
 
+    @classmethod
+    def blank(cls, config: NetConfig, tasks: Iterable[DenseTask]) -> LifelongNet:
+        """Heads for ``tasks`` and no initial weights: for ``load_state_dict``, which is three
+        times as fast as drawing weights first."""
+        net = cls.__new__(cls)
+        nn.Module.__init__(net)
+        net._build(config)
+        for task in tasks:
+            net._add_head(task)
+        return net
+
     def _build(self, config: NetConfig) -> None:
         self.config = config
         self.encoder = ResNet(config.encoder, config.output_stride, config.norm)
@@ -112,11 +123,7 @@ class LifelongNet(nn.Module):
 
     def frozen_copy(self) -> LifelongNet:
         """An independent copy that never changes: eval mode, norms frozen, no gradients."""
-        copy = LifelongNet.__new__(LifelongNet)
-        nn.Module.__init__(copy)
-        copy._build(self.config)
-        for task in self.tasks:
-            copy._add_head(task)
+        copy = LifelongNet.blank(self.config, self.tasks)
         like = self.encoder.conv1.weight
         copy.to(like.device, like.dtype).load_state_dict(self.state_dict())
         copy.freeze_norms()
