@@ -145,6 +145,8 @@ def _unknown_path(parsed: Sequence[Override], tree: Path) -> BadInput | None:
         return None
     known = OmegaConf.to_container(base, resolve=False)
     for override in parsed:
+        if override in groups:  # a choice; a recipe leaves no key of its group's name behind
+            continue
         place: Any = known
         path = override.key_or_group.split("@")[0].split(".")
         for depth, key in enumerate(path):

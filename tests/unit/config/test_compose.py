@@ -186,6 +186,7 @@ def test_the_digest_stands_for_the_weights_file(tmp_path: Path) -> None:
         (["net=null"], "net=null is not allowed: resnet18"),
         (["experiment=null"], "experiment=null is not allowed: compare_ablation"),
         (["foo=1"], "foo is not a known key: allowed are cluster, data"),
+        (["experiment=quickstart", "train.foo=1"], "train.foo is not a known key: allowed are aug"),
         (["nets=tiny"], "nets is not a known key (did you mean 'net'?)"),
         (["+foo.bar=1"], "foo is not a known key"),
         (["train.epochz=3"], "train.epochz is not a known key (did you mean 'epochs'?)"),
