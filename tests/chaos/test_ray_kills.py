@@ -1,7 +1,8 @@
-"""kill -9 of one of Ray's processes at a random moment of a sweep: nothing changes."""
+"""kill -9 of Ray's processes at random moments of a sweep, one of every kind: nothing changes."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 
@@ -20,6 +21,7 @@ from sweep_kills import (
 from orchestrator.store import Store
 
 SEEDS = 20
+KINDS = ("RayTrainWorker", "_QueueActor", "TrialProcess")
 ON_RAY = ("cluster=local", "cluster.lanes=2", "cluster.threads=1", "search.max_concurrent=2")
 
 
@@ -35,25 +37,31 @@ def whole(dataset, tmp_path_factory):
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-@pytest.mark.parametrize("name", ["RayTrainWorker", "_QueueActor", "TrialProcess"])
-def test_a_sweep_survives(name, seed, whole, dataset, tmp_path):
+def test_a_sweep_survives(seed, whole, dataset, tmp_path):
     table, stage_s = whole
-    moment = random.Random(f"{name} {seed}")
+    random_ = random.Random(seed)
+    kinds = random_.sample(KINDS, len(KINDS))
+    # Counted in stages, so that a busy machine does not turn one into a kill after the end.
+    moments = sorted(random_.sample(range(1, STAGES), len(KINDS)))
     words = overrides(dataset, tmp_path / "store", *ON_RAY)
-    driver = start(words)
+    driver, killed = start(words), []
     try:
-        # Counted in stages, so that a busy machine does not turn it into a kill after the end.
-        leased = moment.randint(1, STAGES - 1)
-        for line in driver.stdout:
-            leased -= line.strip() == "StageLeased"
-            if not leased:
+        leases = (line for line in driver.stdout if line.strip() == "StageLeased")
+        heard = 0
+        for kind, moment in zip(kinds, moments, strict=True):
+            for _ in itertools.islice(leases, max(0, moment - heard)):
+                heard += 1
+            time.sleep(random_.uniform(0.0, stage_s))
+            if driver.poll() is not None:
                 break
-        time.sleep(moment.uniform(0.0, stage_s))
-        kill_one(driver, f"ray::{name}")
+            kill_one(driver, f"ray::{kind}")
+            killed.append(kind)
         driver.communicate(timeout=600)
     finally:
         driver.kill()
     if driver.returncode:  # the sweep was interrupted: the same command again
         assert drive(words)
+    else:
+        assert len(killed) == len(KINDS)
     check_sweep(Store.open(tmp_path / "store"), table)
     check_mlflow(Store.open(tmp_path / "store"))
