@@ -2,8 +2,9 @@
 
 Enumerate every write point of a scenario::
 
-    for point in range(count_writes(scenario, root)):      # runs it once to the end
-        for moment in Moment:
+    log = writes_of(scenario, root)                         # runs it once to the end
+    for moment in Moment:
+        for point in differing_points(log, moment):
             assert run_killed(scenario, fresh_root, point, moment)
             ...                                             # reopen, check, run again, compare
 
@@ -17,7 +18,7 @@ import enum
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -115,11 +116,22 @@ class KillingFs:
         return half
 
 
-def count_writes(scenario: Scenario, root: Path) -> int:
-    """Run to the end in this process; the number of writes it takes."""
+def writes_of(scenario: Scenario, root: Path) -> list[str]:
+    """Run to the end in this process; the writes it takes."""
     fs = KillingFs(LocalFs(str(root)))
     scenario(fs)
-    return len(fs.log)
+    return fs.log
+
+
+def differing_points(log: Sequence[str], moment: Moment) -> list[int]:
+    """Points of a logged run at which dying at ``moment`` leaves a disk that no other moment does.
+
+    Before a write the disk is as it was after the one before; half of a rename is no rename.
+    """
+    if moment is Moment.BEFORE:
+        return [0]
+    halves = [point for point, line in enumerate(log) if not line.startswith("move ")]
+    return halves if moment is Moment.WITHIN else list(range(len(log)))
 
 
 def run_killed(scenario: Scenario, root: Path, point: int, moment: Moment) -> bool:

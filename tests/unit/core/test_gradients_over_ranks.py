@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -61,6 +62,27 @@ def relative_gap(left, right):
     return ((a - b).norm() / a.norm()).item()
 
 
+@pytest.fixture(scope="module")
+def learned(micro_dataset):
+    """A fit of two tasks: its configuration, the parent's weights, its own after one epoch.
+
+    Before that epoch student and teacher agree, and rounding decides HAD's gradient.
+    """
+    train = replace(MICRO_TRAIN, epochs=1, teacher_cache=TeacherCache.OFF)
+
+    @cache
+    def parent_of(net):
+        return fit(fit_config(1, net=net, train=train), micro_dataset).state
+
+    @cache
+    def learn(norm, method):
+        net = replace(fit_config().net, norm=norm)
+        config = fit_config(2, method, net=net, train=train)
+        return config, parent_of(net), fit(config, micro_dataset, parent=parent_of(net)).state
+
+    return learn
+
+
 @pytest.mark.parametrize("norm", [Norm.GROUP, Norm.FROZEN, Norm.SYNC])
 @pytest.mark.parametrize(
     ("method", "dtype", "bound"),
@@ -72,13 +94,8 @@ def relative_gap(left, right):
     ],
     ids=["naive-float32", "had-float32", "naive-float64", "had-float64"],
 )
-def test_one_and_two_ranks(micro_dataset, norm, method, dtype, bound):
-    train = replace(MICRO_TRAIN, epochs=1, teacher_cache=TeacherCache.OFF)
-    net = replace(fit_config().net, norm=norm)
-    parent = fit(fit_config(1, net=net, train=train), micro_dataset).state
-    config = fit_config(2, method, net=net, train=train)
-    # After one epoch: before it student and teacher agree, and rounding decides HAD's gradient.
-    student = fit(config, micro_dataset, parent=parent).state
+def test_one_and_two_ranks(micro_dataset, learned, norm, method, dtype, bound):
+    config, parent, student = learned(norm, method)
     one = gradients(config, micro_dataset, student, parent, Solo(), dtype)
     two = on_ranks(2, lambda rank: gradients(config, micro_dataset, student, parent, rank, dtype))
     for rank in two:

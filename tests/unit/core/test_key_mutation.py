@@ -31,6 +31,7 @@ from had_core.stage import Runtime, fit
 from had_core.tensors import first_difference
 from orchestrator.plan.specs import FitSpec
 
+BASE = replace(MICRO_TRAIN, epochs=1, batch_size=6)  # two steps
 POSITION = 3  # old tasks of two kinds, so that every setting of the loss can matter
 
 
@@ -44,16 +45,16 @@ class Case:
 
 
 def spec(workers_batch: int | None = None, parent_seed: int = 0, **changes) -> FitSpec:
-    config = fit_config(POSITION, **changes)
+    config = fit_config(POSITION, **{"train": BASE, **changes})
     parent = None
     for position in range(1, POSITION):
-        earlier = fit_config(position, NaiveConfig(), net=config.net, seed=parent_seed)
+        earlier = fit_config(position, NaiveConfig(), net=config.net, train=BASE, seed=parent_seed)
         parent = FitSpec(parent, earlier, "data-a")
     return FitSpec(parent, config, "data-a", workers_batch)
 
 
 def train(**changes) -> dict:
-    return {"train": replace(MICRO_TRAIN, **changes)}
+    return {"train": replace(BASE, **changes)}
 
 
 def net(**changes) -> dict:
@@ -77,8 +78,8 @@ CASES: dict[str, Case] = {
     "parent": Case(spec, lambda: spec(parent_seed=1)),
     "data": Case(spec, lambda: replace(spec(), data_fingerprint="data-b")),
     "worker_batch": Case(
-        lambda: spec(workers_batch=4, **net(norm=Norm.BATCH)),
-        lambda: spec(workers_batch=2, **net(norm=Norm.BATCH)),
+        lambda: spec(workers_batch=6, **net(norm=Norm.BATCH)),
+        lambda: spec(workers_batch=3, **net(norm=Norm.BATCH)),
         workers=(1, 2),
     ),
     "tasks": case({"tasks": ("depth", "semantic", "normal")}),
@@ -97,8 +98,8 @@ CASES: dict[str, Case] = {
     "net.norm": case(net(norm=Norm.SYNC)),
     "net.decoder_channels": case(net(decoder_channels=4)),
     "net.aspp_rates": case(net(aspp_rates=(1, 1, 2))),
-    "train.epochs": case(train(epochs=1)),
-    "train.batch_size": case(train(batch_size=6)),
+    "train.epochs": case(train(epochs=2)),
+    "train.batch_size": case(train(batch_size=4)),
     "train.drop_last": case(train(**SMALL, drop_last=False), train(**SMALL)),
     "train.optimizer": case(train(optimizer=Optimizer.SGD)),
     "train.lr": case(train(lr=2e-3)),
@@ -113,7 +114,9 @@ CASES: dict[str, Case] = {
         train(augment=Augment.FLIP, teacher_cache=TeacherCache.OFF),
         train(teacher_cache=TeacherCache.OFF),
     ),
-    "train.teacher_cache": case(train(teacher_cache=TeacherCache.FLOAT16)),
+    "train.teacher_cache": case(
+        train(epochs=2, teacher_cache=TeacherCache.FLOAT16), train(epochs=2)
+    ),
     "slicing.slices": case(slicing(slices=4)),
     "slicing.val_fraction": case(slicing(val_fraction=0.3)),
     "slicing.split_seed": case(slicing(split_seed=1)),

@@ -55,7 +55,7 @@ operations = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(
     forests(),
     st.lists(operations, min_size=5, max_size=60),

@@ -3,63 +3,66 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import signal
+import time
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+import torch
+from killing_fs import join_child, start_child
 from processes import listening
 
+from orchestrator.execution import rendezvous
 from orchestrator.execution.rendezvous import listen_at
 
-ROOT = Path(__file__).resolve().parents[3]
-RANK = """
-import os, sys
-from datetime import timedelta
-from unittest.mock import patch
-import torch
-from orchestrator.execution import rendezvous
 
-rank = int(sys.argv[1])
-if rank == 0:
-    with patch("ray.util.get_node_ip_address", lambda: "127.0.0.1"):
-        host, port = rendezvous.open_store(60)
-    print(port, flush=True)
-else:
-    host, port = "127.0.0.1", int(sys.stdin.readline())
-rendezvous._point_to(host, port)
-torch.distributed.init_process_group(
-    "gloo", rank=rank, world_size=2, init_method="env://", timeout=timedelta(seconds=60)
-)
-value = torch.ones(1)
-torch.distributed.all_reduce(value)
-print(int(value), flush=True)
-sys.stdin.readline()
-"""
+def _rank(rank: int, folder: Path) -> None:
+    """Meet the other rank, write down what both say together, and wait to be killed."""
+    torch.set_num_threads(1)
+    place = folder / "port"
+    if rank == 0:
+        with patch("ray.util.get_node_ip_address", lambda: "127.0.0.1"):
+            host, port = rendezvous.open_store(60)
+        _publish(place, str(port))
+    else:
+        host, port = "127.0.0.1", int(_wait_for(place))
+    rendezvous._point_to(host, port)
+    torch.distributed.init_process_group(
+        "gloo", rank=rank, world_size=2, init_method="env://", timeout=timedelta(seconds=60)
+    )
+    value = torch.ones(1)
+    torch.distributed.all_reduce(value)
+    _publish(folder / f"{rank}", str(int(value)))
+    signal.pause()
 
 
-def test_two_ranks_meet_where_nobody_else_can_come():
-    def start(rank: int) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+def _publish(path: Path, text: str) -> None:
+    path.with_suffix(".part").write_text(text)
+    path.with_suffix(".part").rename(path)
 
-    ranks = [start(0), start(1)]
+
+def _wait_for(path: Path) -> str:
+    for _ in range(6000):
+        if path.exists():
+            return path.read_text()
+        time.sleep(0.01)
+    raise AssertionError(f"{path.name} was never written")
+
+
+def test_two_ranks_meet_where_nobody_else_can_come(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    ranks = [start_child(partial(_rank, rank, tmp_path)) for rank in range(2)]
     try:
-        first, second = ranks
-        second.stdin.write(first.stdout.readline())
-        second.stdin.flush()
-        assert [rank.stdout.readline().strip() for rank in ranks] == ["2", "2"]
-        addresses = listening({rank.pid for rank in ranks})
+        assert [_wait_for(tmp_path / f"{rank}") for rank in range(2)] == ["2", "2"]
+        addresses = listening(set(ranks))
         assert addresses == {"0100007F"}
     finally:
         for rank in ranks:
-            rank.kill()
-            rank.communicate()
+            os.kill(rank, signal.SIGKILL)
+            join_child(rank)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

@@ -110,7 +110,7 @@ def dashboard() -> Iterator[Dashboard]:
             return None
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     known.url = f"http://127.0.0.1:{server.server_port}"
     yield known

@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from micro import MICRO_NET, MICRO_SLICING, MICRO_TRAIN, ORDER
@@ -23,7 +24,7 @@ def method(request):
 
 
 def fits_of(method, **train):
-    settings = replace(MICRO_TRAIN, **train)
+    settings = replace(MICRO_TRAIN, **{"batch_size": 6, **train})
     return sequence_fits(method, ORDER, MICRO_NET, settings, MICRO_SLICING, 0)
 
 
@@ -43,6 +44,12 @@ def run(method, dataset, parallel=None, **train):
             )
         )
     return results
+
+
+@pytest.fixture(scope="module")
+def trained(micro_dataset):
+    """``run`` with the usual settings, once a method."""
+    return cache(lambda method: run(method, micro_dataset))
 
 
 def test_configs_are_frozen_dataclasses_with_a_name(method):
@@ -87,16 +94,16 @@ def test_distilled_tasks_are_old_ones(method):
     assert method.distilled(()) == ()
 
 
-def test_terms_are_finite_and_name_their_task(method, micro_dataset):
-    for (_, config), result in zip(fits_of(method), run(method, micro_dataset), strict=True):
+def test_terms_are_finite_and_name_their_task(method, trained):
+    for (_, config), result in zip(fits_of(method), trained(method), strict=True):
         for record in result.history:
             assert {f"new/{task}" for task in config.new_tasks} <= set(record.terms)
             assert {name.split("/")[1] for name in record.terms} <= set(config.tasks)
             assert all(value == value for value in record.terms.values())
 
 
-def test_a_second_run_in_the_same_process_gives_the_same_weights(method, micro_dataset):
-    first, second = run(method, micro_dataset), run(method, micro_dataset)
+def test_a_second_run_in_the_same_process_gives_the_same_weights(method, trained, micro_dataset):
+    first, second = trained(method), run(method, micro_dataset)
     for left, right in zip(first, second, strict=True):
         assert first_difference(left.state, right.state) is None
 
@@ -108,6 +115,6 @@ def test_terms_are_the_same_over_ranks(method, micro_dataset):
         assert left.history[0].terms == pytest.approx(right.history[0].terms, rel=2e-2, abs=1e-4)
 
 
-def test_memory_is_kept_exactly_where_the_config_says(method, micro_dataset):
-    for (_, config), result in zip(fits_of(method), run(method, micro_dataset), strict=True):
+def test_memory_is_kept_exactly_where_the_config_says(method, trained):
+    for (_, config), result in zip(fits_of(method), trained(method), strict=True):
         assert bool(result.memory) == config.method.keeps_memory

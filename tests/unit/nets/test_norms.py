@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from killing_fs import join_child, start_child
 from thread_parallel import ThreadParallel, on_ranks
 from torch import Tensor, nn
 
@@ -112,7 +113,8 @@ def _gloo_rank(rank: int, folder: str) -> None:
 
 
 def test_sync_over_two_gloo_processes(tmp_path: Path) -> None:
-    mp.spawn(_gloo_rank, (str(tmp_path),), nprocs=2)
+    children = [start_child(partial(_gloo_rank, rank, str(tmp_path))) for rank in range(2)]
+    assert [join_child(child) for child in children] == [0, 0]
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert_ranks_equal_one_batch(ranks, 5)
 

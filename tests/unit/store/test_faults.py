@@ -1,7 +1,8 @@
 """kill -9 at every write between training and clearing up: nothing is lost that was finished.
 
 The scenario is one stage as a worker executes it against the store. Every write point is
-enumerated, before, half-way through and after; then the same scenario runs again.
+enumerated, half-way through and after (before it the disk is as it was after the one before); then
+the same scenario runs again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from killing_fs import KillingFs, Moment, count_writes, run_killed
+from killing_fs import KillingFs, Moment, differing_points, run_killed, writes_of
 
 from orchestrator.store import ArtifactKind, LocalFs, Store, StoreFs
 
@@ -82,8 +83,8 @@ def test_the_scenario_has_the_writes_it_should(uninterrupted):
 def test_killed_at_every_write(moment, uninterrupted, tmp_path, caplog):
     log, expected = uninterrupted
     finished_epochs = 0
-    for point, line in enumerate(log):
-        root = tmp_path / str(point)
+    for point in differing_points(log, moment):
+        root, line = tmp_path / str(point), log[point]
         assert run_killed(stage, root, point, moment), line
 
         store = Store.open(root)
@@ -136,10 +137,10 @@ def damaged_stage(fs: StoreFs) -> None:
 
 
 def test_killed_while_setting_damage_aside(uninterrupted, tmp_path):
-    points = count_writes(damaged_stage, tmp_path / "count")
-    assert points > 12
-    for point in range(points):
-        for moment in Moment:
+    log = writes_of(damaged_stage, tmp_path / "log")
+    assert len(log) > 12
+    for moment in Moment:
+        for point in differing_points(log, moment):
             root = tmp_path / f"{point}-{moment.value}"
             assert run_killed(damaged_stage, root, point, moment)
             damaged_stage(LocalFs(str(root)))
