@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+OPENING_STEPS = 8
+"""Steps at the beginning of a fit whose loss terms are kept one by one."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class EpochRecord:
         terms: weighted loss terms, global batch, averaged over the epoch's steps.
         scores: task -> metric -> value on the validation part after this epoch, None where one is
             not defined; empty where ``train.eval_every`` asks for none.
+        opening: terms of each of the first ``OPENING_STEPS`` steps of the fit; of the first epoch
+            alone. They tell another setting from rounding, which has not grown by then.
     """
 
     epoch: int
@@ -32,6 +38,12 @@ class EpochRecord:
     lr: float
     terms: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    opening: tuple[Mapping[str, float], ...] = ()
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> EpochRecord:
+        """From what ``asdict`` and JSON made of one."""
+        return cls(**{**raw, "opening": tuple(raw.get("opening", ()))})
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class FitProgress:
         from had_core.tensors import from_bytes
 
         tensors, meta = from_bytes(raw)
-        history = tuple(EpochRecord(**record) for record in meta["history"])
+        history = tuple(EpochRecord.from_json(record) for record in meta["history"])
         return cls(epoch=meta["epoch"], tensors=tensors, history=history)
 
 

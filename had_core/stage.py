@@ -25,7 +25,7 @@ from had_core.errors import Cancelled
 from had_core.fit_config import FitConfig
 from had_core.nets.lifelong import LifelongNet
 from had_core.parallel import Parallel, Solo, agree_any
-from had_core.progress import EpochRecord, FitProgress, SilentObserver, StageObserver
+from had_core.progress import OPENING_STEPS, EpochRecord, FitProgress, SilentObserver, StageObserver
 from had_core.step import StageContext, StageTrainer
 from had_core.teacher import CachedTeacher, LiveTeacher
 
@@ -198,10 +198,14 @@ def _epoch(
 ) -> EpochRecord:
     started, images = time.perf_counter(), 0
     sums: dict[str, float] = {}
+    opening: list[Mapping[str, float]] = []
     first = (epoch - 1) * source.steps_per_epoch
     for index, batch in enumerate(source.epoch(epoch)):
-        for name, value in trainer.step(batch, epoch, first + index).items():
+        terms = trainer.step(batch, epoch, first + index)
+        for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + value
+        if epoch == 1 and index < OPENING_STEPS:
+            opening.append(terms)
         images += batch.images
         observer.on_step(epoch, index + 1, source.steps_per_epoch)
     steps = first + source.steps_per_epoch
@@ -212,6 +216,7 @@ def _epoch(
         seconds=time.perf_counter() - started,
         lr=trainer.optimizer.lr_at(steps - 1),
         terms={name: value / source.steps_per_epoch for name, value in sums.items()},
+        opening=tuple(opening),
     )
 
 

@@ -60,16 +60,28 @@ def first_difference(
     return None
 
 
-def relative_distance(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> float:
-    """``|left - right| / |right|`` in 2-norms over all floating tensors taken as one vector.
+def relative_distance(
+    left: Mapping[str, Tensor],
+    right: Mapping[str, Tensor],
+    origin: Mapping[str, Tensor] | None = None,
+) -> float:
+    """``|left - right| / |right - origin|`` in 2-norms over all floating tensors as one vector.
 
     Infinite where names or shapes differ, or a value is not finite.
+
+    Args:
+        origin: 0 by default; where training started, to judge by how far it went.
     """
-    if {n: t.shape for n, t in left.items()} != {n: t.shape for n, t in right.items()}:
+    shapes = {name: tensor.shape for name, tensor in right.items()}
+    if any({n: t.shape for n, t in other.items()} != shapes for other in (left, origin or right)):
         return math.inf
     names = [name for name, tensor in right.items() if tensor.is_floating_point()]
-    gap = sum((left[n].double() - right[n].double()).square().sum().item() for n in names)
-    size = sum(right[n].double().square().sum().item() for n in names)
+    gap = sum(_squared(left[name].double() - right[name].double()) for name in names)
+    size = sum(_squared(right[n].double() - (origin[n].double() if origin else 0)) for n in names)
     if not math.isfinite(gap):
         return math.inf
     return math.sqrt(gap / size) if size else (math.inf if gap else 0.0)
+
+
+def _squared(tensor: Tensor) -> float:
+    return float(tensor.square().sum().item())

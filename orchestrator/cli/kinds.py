@@ -228,7 +228,7 @@ class _Rerun(Kind):
 
     def show(self, result: Any, again: str) -> None:
         from orchestrator.cli.output import console
-        from orchestrator.display.tables import rerun_tables
+        from orchestrator.display.rerun_tables import rerun_tables
 
         console().print(rerun_tables(result))
 

@@ -55,7 +55,7 @@ def rerun(
     if as_json:
         emit_json(result.to_json())
     else:
-        from orchestrator.display.tables import rerun_tables
+        from orchestrator.display.rerun_tables import rerun_tables
 
         console().print(rerun_tables(result))
     if not result.holds:

@@ -9,6 +9,7 @@ from typing import Any
 
 from had_core.canonical import to_plain
 from had_core.tasks import DenseTask, MetricSpec
+from orchestrator.plan.numerics import NumericsClass
 
 Row = Mapping[str, Mapping[str, float | None]]
 """One row of R: task -> metric -> value; None where a value is not defined."""
@@ -158,6 +159,28 @@ class PlanResult:
 
 
 @dataclass(frozen=True)
+class Check:
+    """One of the things that have to be alike where a rerun cannot be bit for bit.
+
+    Attributes:
+        name: ``opening``, ``weights`` or ``metrics``.
+        value: how far apart they are, relative; None where they cannot be compared, or are not
+            numbers.
+        allowed: the largest value that rounding may explain.
+        where: what is farthest apart.
+    """
+
+    name: str
+    value: float | None
+    allowed: float
+    where: str
+
+    @property
+    def holds(self) -> bool:
+        return self.value is not None and self.value <= self.allowed
+
+
+@dataclass(frozen=True)
 class RerunResult:
     """A finished ``had rerun``.
 
@@ -167,11 +190,16 @@ class RerunResult:
         first_difference: the first tensor, by name, that came out otherwise; None where none did.
         difference: its largest absolute difference; infinite where shape or type differ.
         distance: of all weights from the sealed ones, relative, in 2-norms; None with overrides.
-        tolerance: the largest distance that is allowed: 0 where this machine is of the numerics
-            class of the sealed stage; None with overrides.
+        tolerance: 0 where this machine is of the numerics class of the sealed stage, else None.
+        checks: what was compared across numerics classes; empty in the same one.
         steps_run: optimiser steps the rerun took; 0 where the new stage was in the store already.
         same_numerics: whether this machine is of the numerics class of the sealed stage, within
             which weights are the same bit for bit; None with overrides.
+        mixed_numerics: whether the stage was sealed half in one class and half in another.
+        rerun_in, sealed_in: the numerics classes; None with overrides.
+        bitwise_with: overrides with which a rerun on this machine is in the class of the sealed
+            stage; None where none can make it so, and with overrides.
+        split: what the rows are scored on, ``test`` or ``val``.
         row: the R row of the rerun.
         sealed_row: the R row in the store of the stage asked for.
         ancestors: keys of the ancestors that were trained first, the oldest first.
@@ -184,26 +212,33 @@ class RerunResult:
     metrics: Mapping[str, tuple[MetricSpec, ...]]
     row: Row
     store: str
+    split: str = "test"
     reproduced: bool | None = None
     first_difference: str | None = None
     difference: float | None = None
     distance: float | None = None
     tolerance: float | None = None
+    checks: tuple[Check, ...] = ()
     steps_run: int = 0
     same_numerics: bool | None = None
+    mixed_numerics: bool = False
+    rerun_in: NumericsClass | None = None
+    sealed_in: NumericsClass | None = None
+    bitwise_with: tuple[str, ...] | None = None
     sealed_row: Row | None = None
     ancestors: tuple[str, ...] = ()
     descendants: tuple[RerunResult, ...] = ()
     seconds: float = 0.0
 
     @property
+    def agrees(self) -> bool | None:
+        """Across numerics classes, whether all checks hold; None in the same one."""
+        return all(check.holds for check in self.checks) if self.checks else None
+
+    @property
     def holds(self) -> bool:
         """Whether nothing came out otherwise than it has to, descendants included."""
-        mine = self.reproduced is not False or (
-            self.same_numerics is False
-            and self.distance is not None
-            and self.distance <= (self.tolerance or 0.0)
-        )
+        mine = self.reproduced is not False or self.agrees is True
         return mine and all(each.holds for each in self.descendants)
 
     def to_json(self) -> dict[str, Any]:
@@ -211,6 +246,8 @@ class RerunResult:
         plain: dict[str, Any] = to_plain(own)
         return {
             **plain,
+            "agrees": self.agrees,
+            "checks": [{**to_plain(check), "holds": check.holds} for check in self.checks],
             "difference": _finite(self.difference),
             "distance": _finite(self.distance),
             "descendants": [each.to_json() for each in self.descendants],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +13,6 @@ from had_core.tasks import MetricSpec
 from orchestrator.display.numbers import duration, metric_title, number, spread_text
 from orchestrator.display.results import (
     PlanResult,
-    RerunResult,
-    Row,
     RunResult,
     SequenceResult,
 )
@@ -140,50 +137,3 @@ def _plan_row(row: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield row["key"][:12]
     yield state
     yield str(row["sequences"])
-
-
-def rerun_tables(result: RerunResult) -> RenderableType:
-    """The row that came out beside the sealed one, and whether the weights are the same."""
-    table = simple_table(f"stage {result.new_key[:12]}: {', '.join(result.tasks)}")
-    table.add_column("metric")
-    table.add_column("rerun", justify="right")
-    if result.sealed_row is not None:
-        table.add_column("sealed", justify="right")
-    for task, values in result.row.items():
-        for metric in result.metrics[task]:
-            cells = [number(values.get(metric.name))]
-            if result.sealed_row is not None:
-                cells.append(number(_cell(result.sealed_row, task, metric.name)))
-            table.add_row(metric_title(task, metric).replace("\n", " "), *cells)
-    parts: list[RenderableType] = [table, _verdict(result)]
-    if result.ancestors:
-        keys = ", ".join(key[:12] for key in result.ancestors)
-        parts.append(Text(f"trained first, and sealed: {keys}"))
-    for each in result.descendants:
-        parts.append(Text(f"{each.key[:12]} ({', '.join(each.tasks)}): ") + _verdict(each))
-    return Group(*parts)
-
-
-def _verdict(result: RerunResult) -> Text:
-    steps = f"{result.steps_run} optimiser steps"
-    steps += f", {duration(result.seconds)}" if result.seconds else ""
-    if result.reproduced is None:
-        there = "" if result.steps_run else ", which was in the store already"
-        return Text(f"a new stage beside {result.key[:12]}: {result.new_key}{there}")
-    if result.reproduced:
-        return Text(f"reproduced: the weights are the same bit for bit ({steps})", style="green")
-    known = result.difference is not None and math.isfinite(result.difference)
-    gap = f"up to {result.difference:.3g}" if known else "shape or type"
-    apart = f"the first tensor that differs is {result.first_difference}, by {gap} ({steps})"
-    if result.same_numerics is not False:
-        return Text(f"NOT reproduced: {apart}", style="bold red")
-    distance = math.inf if result.distance is None else result.distance
-    sizes = f"all weights {distance:.2g} apart, {result.tolerance:.2g} allowed, relative"
-    other = "sealed with other workers, threads, device or versions"
-    if distance <= (result.tolerance or 0.0):
-        return Text(f"the same up to rounding ({sizes}): {other}; {apart}", style="yellow")
-    return Text(f"NOT reproduced ({sizes}), although {other}: {apart}", style="bold red")
-
-
-def _cell(row: Row, task: str, metric: str) -> float | None:
-    return row.get(task, {}).get(metric)

@@ -11,7 +11,7 @@ from orchestrator.app.datasets import fingerprints_of
 from orchestrator.app.family import descendants as sealed_descendants
 from orchestrator.app.preflight import check_before_writing, check_place
 from orchestrator.app.rerun.asked import alone, moved
-from orchestrator.app.rerun.training import named, row_of, steps_of, train, tree_of
+from orchestrator.app.rerun.training import named, row_of, split_of, steps_of, train, tree_of
 from orchestrator.app.rerun.verifying import tasks_of
 from orchestrator.display.results import RerunResult, metrics_of
 from orchestrator.plan.artifacts import ArtifactKind
@@ -59,7 +59,8 @@ def branch(
     fits = [*missing, fit, *new]
     keeps = dict.fromkeys(each.key for leaf in (fit, *new) for each in leaf.lineage())
     fingerprints = fingerprints_of(dataset.manifest)
-    tree = tree_of(fits, fingerprints)
+    splits = {now.key: split_of(was, fingerprints, store) for was, now in pairs}
+    tree = tree_of(fits, fingerprints, splits=lambda each: (splits.get(each.key, "test"),))
     train(named(config, fit, list(keeps), store), store, dataset, tree, display)
     first, *others = (
         RerunResult(
@@ -67,10 +68,11 @@ def branch(
             new_key=now.key,
             tasks=now.config.tasks,
             metrics=metrics_of(tasks_of(now, dataset)),
-            row=row_of(now, fingerprints, store),
+            split=splits[now.key],
+            row=row_of(now, splits[now.key], fingerprints, store),
             store=store.uri,
             steps_run=steps_of(now, store) if now.key in made else 0,
-            sealed_row=row_of(was, fingerprints, store),
+            sealed_row=row_of(was, splits[now.key], fingerprints, store),
         )
         for was, now in pairs
     )

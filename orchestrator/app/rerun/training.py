@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,18 +28,26 @@ class RerunFailed(HadError):
 
 
 def tree_of(
-    fits: Sequence[FitSpec], fingerprints: Mapping[str, str], *readers: FitSpec
+    fits: Sequence[FitSpec],
+    fingerprints: Mapping[str, str],
+    *readers: FitSpec,
+    splits: Callable[[FitSpec], Sequence[str]] = lambda fit: ("test",),
 ) -> PrefixTree:
-    """These stages, scored on the test split; one sequence for each that no other starts from.
+    """These stages; one sequence for each that no other starts from.
 
     Memories are kept where another of the stages, or one of ``readers``, reads them.
+
+    Args:
+        splits: what a stage is scored on.
     """
     memories = {
         fit.parent.key: fit.parent_memory for fit in (*fits, *readers) if fit.parent is not None
     }
     stages = {
         fit.key: StageSpec(
-            fit, (EvalSpec(fit, "test", fingerprints["test"]),), memories.get(fit.key)
+            fit,
+            tuple(eval_of(fit, split, fingerprints) for split in splits(fit)),
+            memories.get(fit.key),
         )
         for fit in fits
     }
@@ -102,9 +110,21 @@ def train(
     return ended
 
 
-def row_of(fit: FitSpec, fingerprints: Mapping[str, str], store: Store) -> Row:
-    """Its row of R on the test split; empty where the store has none."""
-    return formats.read_row(store, EvalSpec(fit, "test", fingerprints["test"]).key) or {}
+def eval_of(fit: FitSpec, split: str, fingerprints: Mapping[str, str]) -> EvalSpec:
+    """The stage's row on ``test``, or on ``val``, which is a part of the training images."""
+    return EvalSpec(fit, split, fingerprints["test" if split == "test" else "train"])
+
+
+def split_of(fit: FitSpec, fingerprints: Mapping[str, str], store: Store) -> str:
+    """What the sealed stage was scored on: ``test``, or ``val`` where a sweep alone wanted it."""
+    return next(
+        (split for split in ("test", "val") if row_of(fit, split, fingerprints, store)), "test"
+    )
+
+
+def row_of(fit: FitSpec, split: str, fingerprints: Mapping[str, str], store: Store) -> Row:
+    """Its row of R; empty where the store has none."""
+    return formats.read_row(store, eval_of(fit, split, fingerprints).key) or {}
 
 
 def steps_of(fit: FitSpec, store: Store) -> int:

@@ -1,15 +1,15 @@
 """Without overrides: the stage is trained where its sealed result cannot be seen, and compared.
 
 Inside one numerics class it has to come out bit for bit. Across classes (other workers, threads,
-device or versions) rounding differs and training amplifies it, so there the two nets have to lie
-within ``TOLERANCE`` of each other.
+device or versions) ``agreement`` says what has to be alike.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +18,16 @@ from typing import TYPE_CHECKING, Any
 from had_core.errors import BadInput
 from orchestrator.app.datasets import fingerprints_of
 from orchestrator.app.family import descendants as sealed_descendants
+from orchestrator.app.rerun.agreement import agreement, bitwise_overrides, movement
 from orchestrator.app.rerun.asked import alone, apply, check_data
-from orchestrator.app.rerun.training import RerunFailed, row_of, steps_of, train, tree_of
+from orchestrator.app.rerun.training import (
+    RerunFailed,
+    row_of,
+    split_of,
+    steps_of,
+    train,
+    tree_of,
+)
 from orchestrator.app.stages import KnownStage, damaged, find_stage
 from orchestrator.config import RunConfig
 from orchestrator.display.results import RerunResult, metrics_of
@@ -33,13 +41,6 @@ if TYPE_CHECKING:
     from had_core.data import ShardDataset
     from orchestrator.display.live import Display
     from orchestrator.store import Sealed
-
-TOLERANCE = 0.01
-"""Across numerics classes: the largest |rerun - sealed| / |sealed| over all weights (2-norms).
-
-One thread against two: 1e-7 after 4 to 80 steps, at most 3e-3 after 240; but 0.098 for a second
-stage of the quickstart (140 steps of Adam), which is then told as not reproduced. A learning rate
-that is 10 % off: 2e-3 after 4 steps, 0.02 after 80, 0.05 after 240; another seed: 0.7."""
 
 
 def verify(
@@ -79,49 +80,64 @@ def _verify(
     sealed = store.load(ArtifactKind.FIT, fit.key)
     if sealed is None:
         raise damaged(fit.key)
+    split = split_of(fit, fingerprints, store)
     with store_with_parent(fit, store) as aside:
         untracked = replace(config.tracking, enabled=False)
         config = replace(alone(config, fit.config), tracking=untracked)
-        ended = train(config, aside, dataset, tree_of([fit], fingerprints), display)
+        tree = tree_of([fit], fingerprints, splits=lambda _: (split,))
+        ended = train(config, aside, dataset, tree, display)
         again = aside.load(ArtifactKind.FIT, fit.key)
         if again is None or fit.key in ended.found:
             raise RerunFailed(f"stage {fit.key[:12]} was not trained again")
-        return RerunResult(
+        result = RerunResult(
             key=fit.key,
             new_key=fit.key,
             tasks=fit.config.tasks,
             metrics=metrics_of(tasks_of(fit, dataset)),
-            row=row_of(fit, fingerprints, aside),
+            row=row_of(fit, split, fingerprints, aside),
+            split=split,
             store=store.uri,
             steps_run=steps_of(fit, aside),
-            sealed_row=row_of(fit, fingerprints, store),
-            **_compared(again, sealed),
+            sealed_row=row_of(fit, split, fingerprints, store),
         )
+        parent = aside.load(ArtifactKind.FIT, fit.parent.key) if fit.parent is not None else None
+        return _compared(result, fit, again, sealed, parent, dataset)
 
 
-def _compared(again: Sealed, sealed: Sealed) -> dict[str, Any]:
-    """What the result says about the weights."""
+def _compared(
+    result: RerunResult,
+    fit: FitSpec,
+    again: Sealed,
+    sealed: Sealed,
+    parent: Sealed | None,
+    dataset: ShardDataset,
+) -> RerunResult:
+    """With what there is to say about the weights."""
     from had_core.tensors import first_difference, from_bytes, relative_distance
 
     mine, theirs = (from_bytes(one.read(formats.NET))[0] for one in (again, sealed))
     difference = first_difference(theirs, mine)
-    same = _same_class(again.manifest, sealed.manifest)
-    return {
-        "reproduced": difference is None,
-        "first_difference": difference[0] if difference else None,
-        "difference": difference[1] if difference else None,
-        "distance": relative_distance(mine, theirs),
-        "tolerance": 0.0 if same else TOLERANCE,
-        "same_numerics": same,
-    }
-
-
-def _same_class(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    """Whether both were trained in one numerics class from the first epoch to the last."""
-    if theirs.get("mixed_numerics", False):
-        return False
-    left, right = (NumericsClass.from_json(manifest["numerics"]) for manifest in (mine, theirs))
-    return not left.differences(right)
+    here, there = (NumericsClass.from_json(one.manifest["numerics"]) for one in (again, sealed))
+    mixed = bool(sealed.manifest.get("mixed_numerics", False))
+    result = replace(
+        result,
+        reproduced=difference is None,
+        first_difference=difference[0] if difference else None,
+        difference=difference[1] if difference else None,
+        distance=relative_distance(mine, theirs),
+        same_numerics=not mixed and here == there,
+        mixed_numerics=mixed,
+        rerun_in=here,
+        sealed_in=there,
+        bitwise_with=bitwise_overrides(here, there, mixed),
+    )
+    if result.same_numerics:
+        return replace(result, tolerance=0.0)
+    start = from_bytes(parent.read(formats.NET))[0] if parent is not None else None
+    left, right = (json.loads(one.read(formats.HISTORY)) for one in (again, sealed))
+    moved = movement(fit, start, mine, theirs, dataset)
+    rows = (result.row, result.sealed_row or {})
+    return replace(result, checks=agreement(fit, left, right, rows, moved))
 
 
 @contextmanager

@@ -108,13 +108,31 @@ def test_descendants_are_made_again_below_the_new_stage(store, again, keys, disp
     assert "is not trained again: 1 of the 2" in told[0]
 
 
-def test_another_numerics_class_has_to_stay_within_the_tolerance(store, again, keys, tampered):
+def test_in_another_numerics_class_nothing_may_differ_by_more_than_rounding(
+    store, again, keys, tampered
+):
     result = again(keys[1], "cluster.threads=2")
-    assert result.same_numerics is False and result.tolerance > 0
-    assert result.distance <= result.tolerance and result.holds
+    assert (result.same_numerics, result.agrees, result.holds) == (False, True, True)
+    assert [check.name for check in result.checks] == ["opening", "weights", "metrics"]
+    assert (result.sealed_in.threads, result.rerun_in.threads) == (1, 2)
+    assert result.bitwise_with == ("cluster.workers=1", "cluster.threads=1")
     tampered(store, keys[1])
     result = again(keys[1], "cluster.threads=2")
-    assert result.distance > result.tolerance and not result.holds
+    assert (result.agrees, result.holds) == (False, False)
+    assert [check.name for check in result.checks if not check.holds] == ["weights"]
+
+
+def test_in_another_numerics_class_a_stage_of_other_settings_is_told(store, again, keys):
+    """The sealed files are those of a training with another learning rate: 1 % off."""
+    second = keys[1]
+    other = again(second, "train.lr=0.00101").new_key
+    mine, theirs = (store.load(FIT, key) for key in (second, other))
+    files = {file.name: theirs.read(file.name) for file in theirs.files}
+    shutil.rmtree(f"{store.uri}/fit/{second[:2]}/{second}")
+    store.seal(FIT, second, files, mine.manifest)
+    result = again(second, "cluster.threads=2")
+    assert [check.name for check in result.checks if not check.holds] == ["opening"]
+    assert not result.holds
 
 
 def test_a_store_that_cannot_be_written_is_refused_before_anything_is_trained(

@@ -20,6 +20,7 @@ from orchestrator.cli.main import app
 from orchestrator.config import RunConfig, compose
 from orchestrator.display.comparison import CompareResult
 from orchestrator.display.results import (
+    Check,
     PlanResult,
     RerunResult,
     RunResult,
@@ -28,6 +29,7 @@ from orchestrator.display.results import (
     StageResult,
     metrics_of,
 )
+from orchestrator.plan.numerics import NumericsClass
 
 METRICS = metrics_of(TASKS[:2])
 ROW = {task: {m.name: 0.5 for m in metrics} for task, metrics in METRICS.items()}
@@ -346,7 +348,7 @@ def test_plan(fake: Fake) -> None:
     [
         (True, True, 0, "reproduced: the weights are the same bit for bit"),
         (False, True, 1, "NOT reproduced"),
-        (False, False, 0, "the same up to rounding (all weights 0.01 apart, 0.05 allowed"),
+        (False, False, 0, "not bit for bit: sealed with threads=1, rerun with threads=2"),
         (None, None, 0, "a new stage beside"),
     ],
 )
@@ -364,14 +366,20 @@ def test_rerun(
         difference=float("inf") if reproduced is False else None,
         first_difference="heads.depth.bias" if reproduced is False else None,
         distance=None if reproduced is None else 0.01,
-        tolerance=0.05 if same_numerics is False else 0.0,
+        tolerance=None if same_numerics is False else 0.0,
+        checks=(Check("weights", 0.01, 0.05, "after 4 steps"),) if same_numerics is False else (),
         same_numerics=same_numerics,
+        rerun_in=NumericsClass(1, 2, "cpu", "2", "AVX2"),
+        sealed_in=NumericsClass(1, 1, "cpu", "2", "AVX2"),
+        bitwise_with=("cluster.workers=1", "cluster.threads=1"),
         sealed_row=ROW if reproduced is not None else None,
     )
     fake("orchestrator.app.rerun", rerun=lambda *asked, **more: result)
     done = call("rerun", "aaaa")
     assert (done.exit_code, text in done.stdout) == (code, True)
     assert ("heads.depth.bias, by shape or type" in done.stdout) is (reproduced is False)
+    bitwise = f"had rerun {'a' * 12} cluster.workers=1 cluster.threads=1"
+    assert (bitwise in done.stdout) is (same_numerics is False)
     shown = json.loads(call("rerun", "aaaa", "--json").stdout)
     assert (shown["new_key"], shown["difference"]) == ("b" * 64, None)
 

@@ -13,7 +13,7 @@ from had_core.configs import Augment, Norm, Schedule, TeacherCache
 from had_core.errors import BadInput, Cancelled, NonFiniteLoss
 from had_core.evaluation import evaluate
 from had_core.methods import HadConfig, NaiveConfig
-from had_core.progress import FitProgress, SilentObserver
+from had_core.progress import OPENING_STEPS, FitProgress, SilentObserver
 from had_core.stage import Runtime, fit
 from had_core.tensors import first_difference
 
@@ -84,6 +84,9 @@ def test_resume_is_bitwise_the_uninterrupted_run(micro_dataset, parent, stop_aft
     assert first_difference(whole.state, resumed.state) is None
     assert len(first.steps) + len(second.steps) == whole.steps_run
     assert [r.terms for r in resumed.history] == [r.terms for r in whole.history]
+    opening = [[dict(terms) for terms in r.opening] for r in resumed.history]
+    assert opening == [[dict(terms) for terms in r.opening] for r in whole.history]
+    assert (len(opening[0]), opening[1:]) == (min(whole.history[0].steps, OPENING_STEPS), [[], []])
 
 
 def test_evaluating_inside_a_stage_leaves_the_training_as_it_is(micro_dataset, parent):
