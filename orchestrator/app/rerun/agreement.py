@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 OPENING = {Precision.FLOAT32: 1e-4, Precision.BF16: 5e-2}
 """Largest relative difference of a loss term in the first steps."""
 
-FIRST_EPOCH = {Precision.FLOAT32: 1e-3, Precision.BF16: 1e-1}
+FIRST_EPOCH = {Precision.FLOAT32: 2e-3, Precision.BF16: 1e-1}
 """The same of the first epoch's mean: for stages whose first steps were not kept."""
 
-WEIGHTS, WEIGHTS_AT_FIRST, WEIGHTS_A_STEP = 0.5, 0.05, 0.01
+WEIGHTS, WEIGHTS_AT_FIRST, WEIGHTS_A_STEP = 1.2, 0.05, 0.005
 """Largest distance of the weights over that which training moved them: at all, and what is allowed
 of it after no step and for each step more. Adam makes whole steps of gradients that are nothing but
 rounding, so that weights which hardly matter part at once."""
 
-METRICS = 0.05
+METRICS = 0.15
 """Largest difference of a metric, relative to the sealed value or to 0.1 of its unit."""
 
 _LEAST_SHARE = 1e-3  # of the whole loss: a term that is smaller is measured by this much
