@@ -52,16 +52,14 @@ def test_a_sweep_survives(seed, whole, dataset, tmp_path):
             for _ in itertools.islice(leases, max(0, moment - heard)):
                 heard += 1
             time.sleep(random_.uniform(0.0, stage_s))
-            if driver.poll() is not None:
-                break
-            kill_one(driver, f"ray::{kind}")
-            killed.append(kind)
+            if kill_one(driver, f"ray::{kind}"):
+                killed.append(kind)
         driver.communicate(timeout=600)
     finally:
         driver.kill()
     if driver.returncode:  # the sweep was interrupted: the same command again
         assert drive(words)
-    else:
-        assert len(killed) == len(KINDS)
+    else:  # the last kill may come too late for a sweep that was near its end
+        assert len(killed) >= len(KINDS) - 1
     check_sweep(Store.open(tmp_path / "store"), table)
     check_mlflow(Store.open(tmp_path / "store"))

@@ -34,10 +34,10 @@ def test_workers_engine_and_trials_are_killed_and_the_table_is_the_same(
             seen[word] += 1
             count, name = plan.get(word, (0, ""))
             if seen[word] == count:
-                kill_one(driver, name)
+                assert kill_one(driver, name)
                 killed.append(name)
             if word == "TrialScored" and seen[word] == 1:
-                kill_one(driver, "ray::TrialProcess")
+                assert kill_one(driver, "ray::TrialProcess")
                 killed.append("ray::TrialProcess")
         assert driver.wait(60) == 0
     finally:

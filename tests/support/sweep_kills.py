@@ -95,16 +95,19 @@ def drive(words: Sequence[str], kill_after_s: float = -1.0) -> bool:
     return driver.returncode == 0
 
 
-def kill_one(driver: subprocess.Popen[str], name: str) -> None:
-    """kill -9 of one process of that name below the driver, once there is one."""
+def kill_one(driver: subprocess.Popen[str], name: str) -> bool:
+    """kill -9 of one process of that name below the driver, once there is one; False where the
+    driver came to its end first."""
     found: list[int] = []
 
     def look() -> bool:
         found.extend(p for p, c in descendants(driver.pid).items() if c.startswith(name))
         return bool(found) or driver.poll() is not None
 
-    assert wait_until(look, 60, every=0.2) and found, f"no {name} to kill"
-    os.kill(found[0], signal.SIGKILL)
+    assert wait_until(look, 60, every=0.2), f"no {name} to kill"
+    if found:
+        os.kill(found[0], signal.SIGKILL)
+    return bool(found)
 
 
 def table_of(store: Path) -> dict[float, tuple[float, ...]]:
