@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from had_core.errors import BadInput
+from orchestrator.app.book.reading import open_existing
 from orchestrator.app.datasets import fingerprints_of, open_dataset
 from orchestrator.app.journalling import RunJournal
 from orchestrator.app.meanwhile import meanwhile
@@ -48,9 +49,9 @@ def recorded(store_root: str, name: str) -> RunConfig:
     """The settings that a run was started with, over the store where it lies now.
 
     Raises:
-        BadInput: no such run; the ones there are get named.
+        BadInput: no store there (none is made), or no such run; the ones there are get named.
     """
-    store = Store.open(store_root)
+    store = open_existing(store_root)
     record = store.runs.known(name)
     if record is None:
         known = ", ".join(run.name for run in store.runs.list()) or "none"

@@ -117,6 +117,8 @@ def compose_raw(
     tree = resources.folder("experiments")
     space = [text for text in overrides if _is_of_the_space(text)]
     given = [text for text in overrides if text not in space]
+    for text in given:
+        override_syntax.refuse_list(override_syntax.parse(text), tree)
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(tree)):
             if search is not None and not _chooses_search(given):

@@ -18,6 +18,8 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 from had_core.decode import closest, unknown_key
 from had_core.errors import BadInput
 
+_LISTED = ("methods", "experiment")  # groups whose options stand beside each other
+
 
 def parse(text: str) -> Override:
     """One override.
@@ -67,10 +69,19 @@ def apply(
         if override.type not in (OverrideType.CHANGE, OverrideType.ADD, OverrideType.FORCE_ADD):
             raise BadInput(f"'{text}' is not allowed here: write key=value")
         value = override.value()
+        refuse_list(override, tree)
         if not rest and isinstance(value, (str, list)) and (tree / first).is_dir():
             value = option(tree, first, text.partition("=")[2])
         _set(changed, [allowed[first], *rest], value)
     return changed
+
+
+def refuse_list(override: Override, tree: Path) -> None:
+    """Raise BadInput for a list of options where Hydra would silently take the last."""
+    group = override.key_or_group
+    if isinstance(override.value(), list) and group not in _LISTED and (tree / group).is_dir():
+        listed = ", ".join(_options(tree, group))
+        raise BadInput(f"{override.input_line} is not allowed: one of {listed}")
 
 
 def option(tree: Path, group: str, name: str) -> Any:

@@ -18,6 +18,7 @@ from orchestrator.config.labels import at_label, check_labels, labelled, referen
 from orchestrator.config.names import check_names
 from orchestrator.config.searching import check_search
 from orchestrator.search.settings import SearchConfig
+from orchestrator.tracking.location import require_tracking_uri
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -112,6 +113,8 @@ class TrackingConfig:
     def __post_init__(self) -> None:
         every = self.system_every
         require(every >= 0, "tracking.system_every", every, "0 or more seconds")
+        if self.uri is not None:
+            require_tracking_uri(self.uri)
 
 
 @dataclass(frozen=True)

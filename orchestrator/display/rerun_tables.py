@@ -22,9 +22,8 @@ _CHECKED = {
 
 def rerun_tables(result: RerunResult) -> RenderableType:
     """The row that came out beside the sealed one, and whether the weights are the same."""
-    title = f"stage {result.new_key[:12]}: {', '.join(result.tasks)}; {_SPLITS[result.split]}"
-    table = simple_table(title)
-    table.add_column("metric")
+    table = simple_table(f"stage {result.new_key[:12]}: {', '.join(result.tasks)}")
+    table.add_column(f"metric on the {_SPLITS[result.split]}")
     table.add_column("rerun", justify="right")
     if result.sealed_row is not None:
         table.add_column("sealed", justify="right")

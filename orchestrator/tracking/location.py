@@ -55,6 +55,8 @@ class TrackingLocation:
         Raises:
             BadInput: MLflow does not take the URI, or the store is not local and no URI is given.
         """
+        if uri is not None:
+            require_tracking_uri(uri)
         home = open_folder(store_root, "mlflow").local
         if uri is None:
             if home is None:
@@ -68,13 +70,8 @@ class TrackingLocation:
         if uri.startswith(_SQLITE):
             path = Path(uri.removeprefix(_SQLITE)).absolute()
             return cls(f"{_SQLITE}{path}", str(path.parent / "artifacts"))
-        if uri.startswith(_DATABASES):
-            folder = f"{str(store_root).rstrip('/')}/mlflow/artifacts"
-            return cls(uri, str(home / "artifacts") if home else folder)
-        raise BadInput(
-            f"tracking.uri={redact(uri)} is not allowed: http(s)://..., sqlite:///FILE, "
-            "postgresql://..., mysql://... or mssql://..."
-        )
+        folder = f"{str(store_root).rstrip('/')}/mlflow/artifacts"
+        return cls(uri, str(home / "artifacts") if home else folder)
 
     @property
     def is_server(self) -> bool:
@@ -102,6 +99,15 @@ class TrackingLocation:
         from mlflow.tracking.client import MlflowClient
 
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+
+def require_tracking_uri(uri: str) -> None:
+    """Raise BadInput where MLflow does not take the URI; nothing is asked for."""
+    if not uri.startswith((*_SERVERS, *_DATABASES)):
+        raise BadInput(
+            f"tracking.uri={redact(uri)} is not allowed: http(s)://..., sqlite:///FILE, "
+            "postgresql://..., mysql://... or mssql://..."
+        )
 
 
 def quiet_environment() -> None:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from had_core.errors import BadInput
+from orchestrator.app.book.reading import open_existing
 from orchestrator.app.datasets import open_dataset
 from orchestrator.app.rerun.ancestors import missing_ancestors, train_ancestors
 from orchestrator.app.rerun.asked import apply, changes_of, check_data, new_fit
@@ -24,7 +25,6 @@ from orchestrator.app.rerun.branching import branch
 from orchestrator.app.rerun.training import RerunFailed
 from orchestrator.app.rerun.verifying import verify
 from orchestrator.app.stages import find_stage
-from orchestrator.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.config import StoreConfig
@@ -56,7 +56,7 @@ def rerun(
         RerunFailed: training failed.
     """
     started = time.perf_counter()
-    store = Store.open(where.root)
+    store = open_existing(where.root)
     known = find_stage(store, name)
     wanted = apply(known, store, overrides)
     fit = new_fit(known.fit, wanted)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from had_core.errors import BadInput
 from had_core.tensors import from_bytes, to_bytes
 from orchestrator.app.rerun import rerun
+from orchestrator.app.rerun.training import eval_of
+from orchestrator.app.run import recorded
 from orchestrator.config import StoreConfig
+from orchestrator.display.rerun_tables import rerun_tables
 from orchestrator.execution import formats
 from orchestrator.plan.artifacts import ArtifactKind
+from orchestrator.plan.specs import FitSpec
 from orchestrator.store import Store
 
 FIT = ArtifactKind.FIT
@@ -129,6 +135,8 @@ def test_a_new_stage_that_fits_nothing_is_refused_before_anything_is_written(
         (["method.lambda=3"], "method.lambda=3 changes nothing in stage"),
         (["method=naive"], "with these settings is in the store already"),
         (["method.lamda=3"], "method.lamda"),
+        (["tracking.uri=foo://x"], "tracking.uri=foo://x is not allowed: http"),
+        (["cluster=[inline,local]"], r"cluster=\[inline,local\] is not allowed: one of inline"),
     ],
 )
 def test_overrides_that_make_no_new_stage(ran, store, again, files_below, overrides, sentence):
@@ -167,3 +175,28 @@ def test_a_damaged_stage_is_named(ran, store, again, monkeypatch):
     )  # nothing is trained for it
     with pytest.raises(BadInput, match=f"stage {stage.key[:12]} is damaged"):
         again(stage.key)
+
+
+def test_where_no_store_is_none_is_made(tmp_path, display):
+    with pytest.raises(BadInput, match="holds no store"):
+        rerun("abc", StoreConfig(str(tmp_path / "nowhere")), [], display)
+    with pytest.raises(BadInput, match="holds no store"):
+        recorded(str(tmp_path / "nowhere"), "tiny")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stage_that_only_a_sweep_scored_shows_its_validation_row(ran, store, again):
+    stage = stages_of(ran, "had")[0]
+    fit = FitSpec.from_json(store.manifest(FIT, stage.key)["spec"])
+    fingerprints = {"train": fit.data_fingerprint, "test": ""}
+    shutil.rmtree(f"{store.uri}/eval")
+    row = {"semantic": {"miou": 0.25, "pixel_acc": 0.5}}
+    key = eval_of(fit, "val", fingerprints).key
+    store.seal(ArtifactKind.EVAL, key, {formats.ROW: formats.row_to_bytes("val", row)}, {})
+    result = again(stage.key)
+    assert (result.split, result.sealed_row) == ("val", row)
+    assert set(result.row) == {"semantic"} and result.reproduced
+    console = Console(file=io.StringIO(), width=100)
+    console.print(rerun_tables(result))
+    shown = console.file.getvalue()
+    assert "validation part" in shown and "0.250" in shown

@@ -182,6 +182,10 @@ def test_the_digest_stands_for_the_weights_file(tmp_path: Path) -> None:
             ["experiment=quickstar"],
             "experiment=quickstar is not allowed (did you mean 'quickstart'",
         ),
+        (["dataset=[rooms,nyuv2]"], "dataset=[rooms,nyuv2] is not allowed: one of nyuv2, rooms"),
+        (["net=[tiny]"], "net=[tiny] is not allowed: one of resnet18, resnet50, tiny"),
+        (["method=[naive,had]"], "method=[naive,had] is not allowed: one of had, joint"),
+        (["search=[tpe,grid]"], "search=[tpe,grid] is not allowed: one of grid"),
         (["net=resnet19"], "net=resnet19 is not allowed (did you mean 'resnet18'?): resnet18"),
         (["net=null"], "net=null is not allowed: resnet18"),
         (["experiment=null"], "experiment=null is not allowed: compare_ablation"),
@@ -212,6 +216,8 @@ def test_bad_overrides_are_one_sentence(overrides: list[str], sentence: str) -> 
     [
         (["train.epochs=x"], "train.epochs=x is not allowed: a whole number"),
         (["train.epochs=0"], "train.epochs=0 is not allowed: 1 or more"),
+        (["tracking.uri=foo://x"], "tracking.uri=foo://x is not allowed: http(s)://"),
+        (["tracking=off", "tracking.uri=foo://x"], "tracking.uri=foo://x is not allowed"),
         (["train.eval_every=-1"], "train.eval_every=-1 is not allowed: 0 or more epochs"),
         (
             ["train.eval_every=2", "data.val_fraction=0"],
@@ -289,6 +295,7 @@ def test_overrides_on_settings_that_are_already_made() -> None:
     ("override", "sentence"),
     [
         ("net=tiny", "net cannot be changed here: allowed are data, method, train"),
+        ("train=[quick,paper]", "train=[quick,paper] is not allowed: one of default, paper"),
         ("train=papr", "train=papr is not allowed (did you mean 'paper'?)"),
         ("~train", "'~train' is not allowed here"),
         ("train", "'train' is not a setting"),
