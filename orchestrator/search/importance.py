@@ -28,13 +28,22 @@ def importances(study: Study, objective: int = 0) -> Mapping[str, float]:
     if len(complete) < LEAST:
         return {}
     target = loss_of(study, objective) if len(study.directions) > 1 else None
+    quiet_optuna()
     try:
-        with warnings.catch_warnings(action="ignore"):  # of small studies; the reader is told
-            found = optuna.importance.get_param_importances(study, target=target)
+        found = optuna.importance.get_param_importances(study, target=target)
     except Exception as error:  # whatever Optuna says of an unusual study
         _log.warning("importance in sweep '%s' is left out: %s", study.study_name, error)
         return {}
     return {name: float(share) for name, share in found.items()}
+
+
+def quiet_optuna() -> None:
+    """Optuna's warnings of small studies are not shown from here on: the reader is told.
+
+    For the whole process and for good: ``catch_warnings`` swaps the filters of all threads, and
+    plots are drawn in one of its own. From Python 3.12 on a warning is of whoever called Optuna.
+    """
+    warnings.filterwarnings("ignore", module=r"(optuna|orchestrator\.search)\b")
 
 
 def loss_of(study: Study, objective: int) -> Callable[[FrozenTrial], float]:

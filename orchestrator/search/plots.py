@@ -11,7 +11,6 @@ import contextlib
 import html
 import importlib
 import logging
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,17 +39,19 @@ def plots_page(study: Study, objectives: Sequence[str], title: str) -> str | Non
     from optuna.trial import TrialState
     from plotly.offline import get_plotlyjs
 
+    from orchestrator.search.importance import quiet_optuna
+
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < 2:
         return None
     for name in _LOOKED_UP:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    quiet_optuna()
     sections = []
     for heading, text, draw in _plots(study, objectives):
         try:
-            with warnings.catch_warnings(action="ignore"):  # of small studies; the page says it
-                section = _section(heading, text, draw())
+            section = _section(heading, text, draw())
         except Exception as error:  # whatever Optuna says of an unusual study; the rest is shown
             _log.warning("plot '%s' of sweep '%s' is left out: %s", heading, title, error)
             continue
