@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -18,7 +19,27 @@ from hypothesis import settings
 settings.register_profile("had", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("had")
 
+_MLFLOW = (
+    "tests/unit/tracking/",
+    "tests/unit/app/book/test_reg",
+    "tests/unit/app/book/test_sync",
+    "tests/unit/app/book/test_run_ids",
+    "tests/unit/app/test_json",
+    "tests/unit/cli/test_doctor",
+)
 _TIERS = ("ray", "slow", "chaos", "gpu")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What was imported and collected stays: nobody looks through it for garbage again and again,
+    and a forked child does not copy it for having looked."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects
@@ -30,6 +51,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(folder)
         if not any(item.get_closest_marker(tier) for tier in _TIERS):
             item.add_marker("unit")
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config, log):
+    """``--dist loadfile``, but what needs MLflow goes to one process: its import takes seconds."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "mlflow" if file.startswith(_MLFLOW) else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture

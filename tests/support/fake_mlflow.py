@@ -13,11 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from mlflow.entities import LifecycleStage, LoggedModelStatus, ViewType
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
-from mlflow.store.entities import PagedList
-
+ACTIVE = "active"  # mlflow.entities.LifecycleStage
 WRITES = (
     "create_experiment",
     "create_run",
@@ -34,6 +30,14 @@ WRITES = (
 
 class Killed(BaseException):
     """The process ended here."""
+
+
+def refusal(message: str, code: str = "INTERNAL_ERROR") -> Exception:
+    """MLflow's own error; MLflow is imported late, since that takes seconds."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos import databricks_pb2
+
+    return MlflowException(message, error_code=getattr(databricks_pb2, code))
 
 
 class FakeMlflow:
@@ -57,10 +61,8 @@ class FakeMlflow:
 
     def create_experiment(self, name: str, location: Any = None, tags: Any = None) -> str:
         if self.get_experiment_by_name(name):
-            raise MlflowException("exists", error_code=RESOURCE_ALREADY_EXISTS)
-        made = SimpleNamespace(
-            experiment_id=self._id("e"), name=name, lifecycle_stage=LifecycleStage.ACTIVE
-        )
+            raise refusal("exists", "RESOURCE_ALREADY_EXISTS")
+        made = SimpleNamespace(experiment_id=self._id("e"), name=name, lifecycle_stage=ACTIVE)
         self.experiments[made.experiment_id] = made
         return str(made.experiment_id)
 
@@ -72,7 +74,7 @@ class FakeMlflow:
             status="RUNNING",
             start_time=start_time,
             end_time=None,
-            lifecycle_stage=LifecycleStage.ACTIVE,
+            lifecycle_stage=ACTIVE,
             experiment_id=experiment_id,
         )
         data = SimpleNamespace(tags={**tags, "mlflow.runName": run_name}, params={})
@@ -92,9 +94,12 @@ class FakeMlflow:
         self,
         experiment_ids: list[str],
         filter_string: str = "",
-        run_view_type: int = ViewType.ACTIVE_ONLY,
+        run_view_type: int = 1,  # ViewType.ACTIVE_ONLY
         **_: Any,
     ) -> Any:
+        from mlflow.entities import ViewType
+        from mlflow.store.entities import PagedList
+
         wanted = [part.split(" = ") for part in filter_string.split(" AND ") if part]
         tags = {name.removeprefix("tags.").strip("`"): v.strip("'") for name, v in wanted}
         found = [
@@ -102,7 +107,7 @@ class FakeMlflow:
             for run in self.runs.values()
             if run.info.experiment_id in experiment_ids
             and tags.items() <= run.data.tags.items()
-            and (run_view_type == ViewType.ALL or run.info.lifecycle_stage == "active")
+            and (run_view_type == ViewType.ALL or run.info.lifecycle_stage == ACTIVE)
         ]
         return PagedList(sorted(found, key=lambda run: run.info.start_time), None)
 
@@ -118,7 +123,7 @@ class FakeMlflow:
     def batch_steps(self, run_id: str, metrics: Any, params: Any, tags: Any) -> list[Any]:
         """MLflow commits parameters, metrics, the model's metrics and tags one after the other."""
         run = self.runs[run_id]
-        assert run.info.lifecycle_stage == "active", "MLflow refuses to write to deleted runs"
+        assert run.info.lifecycle_stage == ACTIVE, "MLflow refuses to write to deleted runs"
         assert len(params) <= 100
         assert len(tags) <= 100
         assert len(metrics) + len(params) + len(tags) <= 1000
@@ -127,7 +132,7 @@ class FakeMlflow:
         def log_params() -> None:
             for param in params:
                 if run.data.params.setdefault(param.key, param.value) != param.value:
-                    raise MlflowException(f"parameter {param.key} cannot be changed")
+                    raise refusal(f"parameter {param.key} cannot be changed")
 
         def log_metrics() -> None:
             run.points |= {(m.key, m.timestamp, m.step, m.value) for m in metrics}
@@ -165,7 +170,7 @@ class FakeMlflow:
     def log_outputs(self, run_id: str, models: Any) -> None:
         outputs = self.runs[run_id].outputs.model_outputs
         if any(m.model_id == o.model_id for m in models for o in outputs):
-            raise MlflowException("UNIQUE constraint failed: inputs")  # as the real one does
+            raise refusal("UNIQUE constraint failed: inputs")  # as the real one does
         outputs += models
 
     def log_artifacts(self, run_id: str, folder: str) -> None:
@@ -175,6 +180,8 @@ class FakeMlflow:
                 self.artifacts[run_id][name] = path.read_bytes()
 
     def create_logged_model(self, experiment_id: str, **fields: Any) -> Any:
+        from mlflow.entities import LoggedModelStatus
+
         model = SimpleNamespace(
             model_id=self._id("m"),
             experiment_id=experiment_id,

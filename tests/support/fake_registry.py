@@ -6,9 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from fake_mlflow import FakeMlflow
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
+from fake_mlflow import FakeMlflow, refusal
 
 
 class FakeRegistry(FakeMlflow):
@@ -23,7 +21,7 @@ class FakeRegistry(FakeMlflow):
 
     def get_logged_model(self, model_id: str) -> Any:
         if model_id not in self.models:
-            raise MlflowException(f"no model {model_id}")
+            raise refusal(f"no model {model_id}")
         model = self.models[model_id]
         model.artifact_location = f"/models/{model_id}/artifacts"
         return model
@@ -41,7 +39,7 @@ class FakeRegistry(FakeMlflow):
 
     def create_registered_model(self, name: str) -> None:
         if name in self._names:
-            raise MlflowException("exists", error_code=RESOURCE_ALREADY_EXISTS)
+            raise refusal("exists", "RESOURCE_ALREADY_EXISTS")
         self._names.add(name)
 
     def create_model_version(self, name: str, **fields: Any) -> Any:

@@ -10,7 +10,7 @@ from had_core.fit_config import FitConfig
 from had_core.methods import HadConfig, MethodConfig, NaiveConfig
 
 MICRO_NET = NetConfig(decoder_channels=8, aspp_rates=(1, 2, 3))
-MICRO_TRAIN = TrainConfig(epochs=2, batch_size=4, lr=1e-3)
+MICRO_TRAIN = TrainConfig(epochs=2, batch_size=6, lr=1e-3)  # two steps an epoch on 40 images
 MICRO_SLICING = SlicingConfig(slices=3, val_fraction=0.1)
 ORDER = ("semantic", "depth", "normal")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import errno
 import io
 import os
@@ -17,6 +18,46 @@ def micro_dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "rooms"
     build(path, RoomsConfig(seed=0, train=40, test=8, height=24, width=32))
     return ShardDataset.open(path)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def settings_read_once():
+    """Hydra reads and parses the same files of the project's tree in every composition."""
+    from hydra._internal.config_repository import ConfigRepository
+
+    from orchestrator import resources
+
+    tree, read, known = str(resources.folder("experiments")), ConfigRepository.load_config, {}
+
+    def load_config(self, config_path):
+        files = {source.path for source in self.sources if source.scheme() == "file"}
+        if files != {tree}:  # a test's own tree, or none
+            return read(self, config_path)
+        if config_path not in known:
+            known[config_path] = read(self, config_path)
+        return copy.deepcopy(known[config_path])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigRepository, "load_config", load_config)
+        yield
+
+
+@pytest.fixture(scope="session")
+def migrations_read_once():
+    """Optuna and MLflow read all their migrations, as source, whenever they open a database."""
+    from alembic.script import ScriptDirectory
+
+    read, known = ScriptDirectory.from_config, {}
+
+    def from_config(config):
+        folder = config.get_main_option("script_location")
+        if folder not in known:
+            known[folder] = read(config)
+        return known[folder]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
 
 
 @pytest.fixture

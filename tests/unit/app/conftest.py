@@ -20,6 +20,11 @@ def no_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr("os.fsync", lambda handle: None)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _quick_databases(migrations_read_once):
+    """For every test of this room."""
+
+
 @pytest.fixture
 def display() -> SilentDisplay:
     return SilentDisplay(Console(file=io.StringIO()))

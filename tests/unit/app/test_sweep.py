@@ -39,6 +39,12 @@ def settings(tiny, store, *more: str):
     return compose([word for word in words if word != "order=[semantic,depth]"])
 
 
+@pytest.fixture
+def no_plots(monkeypatch):
+    """For sweeps of which nobody looks at the page of plots; drawing it takes as long as two."""
+    monkeypatch.setattr("orchestrator.search.plots.plots_page", lambda *arguments: None)
+
+
 class Heard(SilentSweepDisplay):
     """Keeps what a sweep reports; ``at`` is called with everything."""
 
@@ -166,6 +172,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(swept, tmp_path
     assert [t.values for t in again.trials] == [t.values for t in swept.result.trials]
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_sweep_that_was_stopped_goes_on_without_repeating_what_ended(
     swept, tmp_path, tiny, ctrl_c
 ):
@@ -206,6 +213,7 @@ def test_another_driver_is_refused(tiny, tmp_path):
     assert os.listdir(sweep_folder(store, NAME)) == [".driver.lock"]
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_diverging_setting_fails_its_trial_and_the_sweep_goes_on(tiny, tmp_path):
     config = settings(
         tiny, tmp_path / "store", "search.space={train:{lr:[1e-3,1e30]}}", "name=diverges"
@@ -220,6 +228,7 @@ def test_a_diverging_setting_fails_its_trial_and_the_sweep_goes_on(tiny, tmp_pat
     assert len(ended) == 2
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_trials_can_be_added_to_a_finished_sweep(tiny, tmp_path):
     words = ("search=random", "search.trials=1", "search.space={method:{lambda:[0.5,4.0,9.0]}}")
     config = settings(tiny, tmp_path / "store", *words)
@@ -259,6 +268,7 @@ def test_the_table_holds_every_number_of_every_trial(swept):
     }
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_pruned_trial_trains_no_more_than_it_was_judged_on(tiny, tmp_path):
     """The second and third trial are given up after the first order, if it is the worse one."""
     config = settings(

@@ -52,6 +52,7 @@ class Answering(FakeJobs):
 def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Answering:
     made = Answering()
     monkeypatch.setattr("orchestrator.jobs.client.connect", lambda target: made)
+    monkeypatch.setattr("orchestrator.cli.jobs._POLL_S", 0.01)
     monkeypatch.setenv("HAD_CLUSTER_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("HAD_ADDRESS", "http://127.0.0.1:8265")
     monkeypatch.setenv("HAD_STORE", str(tmp_path / "store"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ RECIPES = sorted(p.stem for p in (TREE / "experiment").glob("*.yaml"))
 TWO = "tasks=[semantic,depth]"
 
 
+@cache
 def recorded(*overrides: str) -> RunConfig:
     """As it comes back from the store."""
     return RunConfig.from_json(json.loads(json.dumps(compose([TWO, *overrides]).to_json())))

@@ -51,9 +51,21 @@ def test_every_recipe_builds_and_comes_back_from_its_record(recipe: str) -> None
         assert all(method.shape(order) for order in config.orders)
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_of_every_group_builds(group: str, option: str) -> None:
-    assert from_record(config := compose([f"{group}={option}"])) == config
+LONE = ("method", "methods", "search")
+
+
+def with_the_others() -> list[list[str]]:
+    """Every option of the groups that exclude each other, and along with them every other one."""
+    groups = [[f"{g}={o}" for g, o in OPTIONS if g == group] for group in dict(OPTIONS)]
+    lone = [text for some in groups for text in some if text.split("=")[0] in LONE]
+    free = [some for some in groups if some[0].split("=")[0] not in LONE]
+    assert all(len(some) <= len(lone) for some in free)
+    return [[text, *(some[k % len(some)] for some in free)] for k, text in enumerate(lone)]
+
+
+@pytest.mark.parametrize("choices", with_the_others(), ids=",".join)
+def test_every_option_of_every_group_builds(choices: list[str]) -> None:
+    assert from_record(config := compose(choices)) == config
 
 
 def test_every_method_has_an_option_that_writes_out_its_defaults() -> None:

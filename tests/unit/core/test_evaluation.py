@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from micro import fit_config
+from micro import MICRO_TRAIN, fit_config
 from thread_parallel import on_ranks
 
 from had_core.configs import View
@@ -21,7 +23,8 @@ def trained(micro_dataset):
     names, weights = tuple(task.name for task in TASKS), None
     for position in range(1, len(names) + 1):
         views = (View(names[position - 1], None),)
-        config = fit_config(1, NaiveConfig(), tasks=names[:position], views=views)
+        train = replace(MICRO_TRAIN, epochs=1)
+        config = fit_config(1, NaiveConfig(), tasks=names[:position], views=views, train=train)
         weights = fit(config, micro_dataset, parent=weights).state
     return config, weights
 

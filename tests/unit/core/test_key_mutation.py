@@ -31,7 +31,7 @@ from had_core.stage import Runtime, fit
 from had_core.tensors import first_difference
 from orchestrator.plan.specs import FitSpec
 
-BASE = replace(MICRO_TRAIN, epochs=1, batch_size=6)  # two steps
+BASE = replace(MICRO_TRAIN, epochs=1)
 POSITION = 3  # old tasks of two kinds, so that every setting of the loss can matter
 
 

@@ -8,6 +8,7 @@ import time
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from unittest.mock import patch
 
 import pytest
@@ -15,11 +16,16 @@ import torch
 from killing_fs import join_child, start_child
 from processes import listening
 
-from orchestrator.execution import rendezvous
-from orchestrator.execution.rendezvous import listen_at
+
+@pytest.fixture(scope="module")
+def rendezvous():
+    """Brings Ray Train: where these tests are run alone."""
+    from orchestrator.execution import rendezvous
+
+    return rendezvous
 
 
-def _rank(rank: int, folder: Path) -> None:
+def _rank(rendezvous: ModuleType, rank: int, folder: Path) -> None:
     """Meet the other rank, write down what both say together, and wait to be killed."""
     torch.set_num_threads(1)
     place = folder / "port"
@@ -52,9 +58,9 @@ def _wait_for(path: Path) -> str:
     raise AssertionError(f"{path.name} was never written")
 
 
-def test_two_ranks_meet_where_nobody_else_can_come(tmp_path, monkeypatch):
+def test_two_ranks_meet_where_nobody_else_can_come(rendezvous, tmp_path, monkeypatch):
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    ranks = [start_child(partial(_rank, rank, tmp_path)) for rank in range(2)]
+    ranks = [start_child(partial(_rank, rendezvous, rank, tmp_path)) for rank in range(2)]
     try:
         assert [_wait_for(tmp_path / f"{rank}") for rank in range(2)] == ["2", "2"]
         addresses = listening(set(ranks))
@@ -66,11 +72,11 @@ def test_two_ranks_meet_where_nobody_else_can_come(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_port_at_one_address(host):
-    with listen_at(host) as listener:
+def test_a_port_at_one_address(rendezvous, host):
+    with rendezvous.listen_at(host) as listener:
         assert listener.getsockname()[0] == host
 
 
-def test_an_address_that_is_not_this_machines_own():
-    with listen_at("192.0.2.77") as listener:
+def test_an_address_that_is_not_this_machines_own(rendezvous):
+    with rendezvous.listen_at("192.0.2.77") as listener:
         assert listener.getsockname()[0] == "0.0.0.0"

@@ -26,6 +26,13 @@ from orchestrator.store import Store
 from orchestrator.tracking.events import StageFailed
 from orchestrator.tracking.journal import Journal, JournalReader
 
+
+@pytest.fixture(autouse=True)
+def quick_polls(monkeypatch):
+    """A driver that hears nothing looks at its lanes more often than every half a second."""
+    monkeypatch.setattr("orchestrator.execution.watch._POLL_S", 0.1)
+
+
 WORKS = (StageWork("a", None), StageWork("b", "a"), StageWork("c", "a"))
 
 
@@ -137,7 +144,7 @@ def test_watch_goes_on_until_it_is_told_to_close():
             queue.submit(f"t{number}", [StageWork(f"s{number}", None)])
             assert queue.wait([f"s{number}"], 10).ended
             queue.drop(f"t{number}")
-            time.sleep(0.3)  # nothing is open: the search thinks
+            time.sleep(0.15)  # nothing is open, for longer than a poll: the search thinks
         results.append(session.open)
         session.close()
 
@@ -161,9 +168,9 @@ def test_after_a_restart_the_session_is_as_closed_as_before():
     session.close()
 
     def restart():
-        time.sleep(0.3)
+        time.sleep(0.15)
         queue.restart()
-        time.sleep(0.8)
+        time.sleep(0.3)
         gate.set()
 
     thread = in_thread(restart)

@@ -63,13 +63,13 @@ def test_a_sealed_fit_tells_where_it_came_from(pair, finished):
     for node in pair:
         manifest = finished.manifest(ArtifactKind.FIT, node.key)
         assert FitSpec.from_json(manifest["spec"]).key == node.key
-        assert manifest["attempts"] == [{"attempt": 1, "from_epoch": 1, "steps": 6}]
+        assert manifest["attempts"] == [{"attempt": 1, "from_epoch": 1, "steps": 4}]
         assert manifest["numerics"]["workers"] == 1
         assert manifest["commit"] == "abc"
         assert manifest["run"] == RUN
         first = pair.sequences[node.sequences[0]]
         assert manifest["sequence"] == sequence_id(first.method, first.order, first.seed)
-        assert manifest["steps"] == 6 and manifest["seconds"] > 0
+        assert manifest["steps"] == 4 and manifest["seconds"] > 0
         distils = manifest["spec"]["config"]["method"]["name"] == "had"
         assert (manifest["teacher_seconds"] > 0) is distils
         assert "torch" in manifest["versions"]
@@ -99,7 +99,7 @@ def test_the_journal_tells_the_whole_story(pair, finished):
         assert event.evals == {"test": node.evals[0].key}
         assert {picture.task for picture in event.pictures} == set(node.fit.config.tasks)
         assert event.stage.position == len(node.fit.config.tasks)
-        assert event.steps_run == 6
+        assert event.steps_run == 4
         epochs = [e for e in journal(finished, EpochEnded) if e.key == node.key]
         assert [e.epoch for e in epochs] == [1, 2]
         assert all(e.sequence == event.stage.sequence for e in epochs)
@@ -177,10 +177,10 @@ def test_a_killed_fit_goes_on_from_its_last_finished_epoch(micro_dataset, store,
         run_one(work, micro_dataset, store, tell=die_in_epoch_3)
     assert store.partial(work.key).read() is not None
     outcome = run_one(work, micro_dataset, store)
-    assert (outcome.status, outcome.steps_run) == (Status.SEALED, 3)
+    assert (outcome.status, outcome.steps_run) == (Status.SEALED, 2)
     assert attempts(tree, store)[work.key] == [
-        {"attempt": 1, "from_epoch": 1, "steps": 6},
-        {"attempt": 2, "from_epoch": 3, "steps": 3},
+        {"attempt": 1, "from_epoch": 1, "steps": 4},
+        {"attempt": 2, "from_epoch": 3, "steps": 2},
     ]
     other = Store.open(tmp_path / "other")
     execute(tree, micro_dataset, other)
@@ -197,7 +197,7 @@ def test_a_cancelled_fit_keeps_its_epochs(micro_dataset, store):
     outcome = run_one(work, micro_dataset, store, tell=lambda progress: progress.epoch < 1)
     assert outcome.status is Status.CANCELLED
     assert len(journal(store, EpochEnded)) == 1
-    assert run_one(work, micro_dataset, store).steps_run == 6
+    assert run_one(work, micro_dataset, store).steps_run == 4
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_fit_resumed_with_other_numerics_says_so(
     settings = WorkerSettings(store.uri, str(micro_dataset.path), changed.get("threads", 1))
     worker = StageWorker(settings, micro_dataset, store, Runtime())
     ended = worker.run(Lease(work.key, "lane", 2), work, lambda progress: True)
-    assert (ended.status, ended.steps_run) == (Status.SEALED, 3)
+    assert (ended.status, ended.steps_run) == (Status.SEALED, 2)
     manifest = store.manifest(ArtifactKind.FIT, work.key)
     assert manifest["mixed_numerics"] is mixed
     assert finished.manifest(ArtifactKind.FIT, work.key)["mixed_numerics"] is False
@@ -229,7 +229,7 @@ def test_a_partial_that_cannot_be_read_means_from_the_start(micro_dataset, store
     tree = tree_of(micro_dataset, methods=[NaiveConfig()], order=("semantic",))
     work = survey(tree, store, RUN).works[0]
     store.partial(work.key).write(b"no safetensors", {"attempts": []})
-    assert run_one(work, micro_dataset, store).steps_run == 6
+    assert run_one(work, micro_dataset, store).steps_run == 4
     assert store.partial(work.key).read() is None
 
 

@@ -24,7 +24,7 @@ def method(request):
 
 
 def fits_of(method, **train):
-    settings = replace(MICRO_TRAIN, **{"batch_size": 6, **train})
+    settings = replace(MICRO_TRAIN, **train)
     return sequence_fits(method, ORDER, MICRO_NET, settings, MICRO_SLICING, 0)
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torchmetrics
 
 from had_core.metrics.meters import meter_for
 from had_core.tasks import DenseTask, TaskKind
+
+
+@pytest.fixture
+def torchmetrics():
+    """Slow to import (it brings SciPy and Matplotlib): where these tests are run alone."""
+    import torchmetrics
+
+    return torchmetrics
 
 
 def batches(channels: int, labels: bool):
@@ -21,7 +28,7 @@ def batches(channels: int, labels: bool):
             yield output, torch.rand(size, 1, 9, 7, generator=generator)
 
 
-def test_labels():
+def test_labels(torchmetrics):
     task = DenseTask("semantic", TaskKind.LABELS, 5, invalid=-1)
     meter = meter_for(task)
     settings = {"num_classes": 5, "ignore_index": -1}
@@ -35,7 +42,7 @@ def test_labels():
     assert meter.compute()["pixel_acc"] == pytest.approx(accuracy.compute().item(), abs=1e-6)
 
 
-def test_scalar():
+def test_scalar(torchmetrics):
     meter = meter_for(DenseTask("reshading", TaskKind.SCALAR, 1))
     error = torchmetrics.MeanAbsoluteError()
     for output, target in batches(1, labels=False):
@@ -44,7 +51,7 @@ def test_scalar():
     assert meter.compute()["abs_err"] == pytest.approx(error.compute().item(), rel=1e-5)
 
 
-def test_binary():
+def test_binary(torchmetrics):
     meter = meter_for(DenseTask("edge", TaskKind.BINARY, 1))
     iou = torchmetrics.JaccardIndex(task="binary")
     for output, target in batches(1, labels=False):

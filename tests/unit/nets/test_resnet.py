@@ -73,7 +73,14 @@ def test_group_norm_has_the_same_names_without_statistics(encoder: Encoder) -> N
     assert list(group.state_dict()) == [n for n, _ in batch.named_parameters()]
 
 
-@pytest.mark.parametrize("encoder, stride, norm", list(itertools.product(Encoder, STRIDES, Norm)))
+# A norm has no say in the size, so not every encoder meets every norm.
+SIZED = [
+    *((encoder, stride, Norm.BATCH) for encoder, stride in itertools.product(Encoder, STRIDES)),
+    *((Encoder.TINY, 16, norm) for norm in Norm if norm is not Norm.BATCH),
+]
+
+
+@pytest.mark.parametrize("encoder, stride, norm", SIZED)
 def test_output_stride(encoder: Encoder, stride: int, norm: Norm) -> None:
     with torch.device("meta"):
         net = ResNet(encoder, stride, norm)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -244,13 +246,27 @@ def small_sweep() -> list[Event]:
     return story.events
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _quick_databases(migrations_read_once: None) -> None:
+    """For every test of this room."""
+
+
 @pytest.fixture(scope="session")
 def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh MLflow database; its migrations take seconds, so it is made once and copied."""
+    """A fresh MLflow database; its migrations take seconds, so it is made once and copied.
+
+    Once for all processes of the tests: the first one makes it, the others wait for it.
+    """
     from orchestrator.tracking.location import TrackingLocation
 
-    root = tmp_path_factory.mktemp("mlflow-home")
-    TrackingLocation.of(root).client()
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "mlflow-home"
+    root.mkdir(exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "made").exists():
+            TrackingLocation.of(root).client()
+            (root / "made").touch()
     return root / "mlflow" / "mlflow.db"
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from fake_mlflow import refusal
 from fake_registry import FakeRegistry
-from mlflow.exceptions import MlflowException
 from sealed_net import SealedNet
 
 from had_core.errors import BadInput
@@ -86,7 +86,7 @@ def test_it_is_pinned_before_mlflow_names_it(register, netted, mlflow, monkeypat
     def refuses(*args, **kwargs):
         pins = netted.store.registered.list()
         assert [(pin.name, pin.key) for pin in pins] == [("rooms", netted.key)]
-        raise MlflowException("the database is read-only")
+        raise refusal("the database is read-only")
 
     with monkeypatch.context() as patch:
         patch.setattr(mlflow, "create_model_version", refuses)
