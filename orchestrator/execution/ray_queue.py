@@ -141,8 +141,8 @@ class RayQueue:
     ) -> RayQueue:
         """A fresh actor, owned by this driver."""
         actor: Any = ray.remote(_QueueActor)
-        # Beside its driver: no other node can take it away.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        # Beside its driver: no other node can take it away. Soft, Ray would place it elsewhere.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         options = {
             "num_cpus": 0,
             "max_concurrency": _CONCURRENT,
