@@ -12,7 +12,8 @@ import argparse
 import io
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +29,37 @@ from orchestrator.app.book.report_file import write_report  # noqa: E402
 
 MOST_BYTES = 300_000
 COLOURS = 256  # of a picture's palette
+_MARGIN = 16  # pixels
 
 
 def report_page(chromium: Chromium, store: str, run: str) -> bytes:
     """The top of ``had report``: results, order sensitivity, weights found."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "report.html"
-        write_report(run, store, file, None)
-        with chromium.visit(file, width=1160, height=1900) as seen:
-            return bytes(seen.page.screenshot())
+    with _report(chromium, store, run) as page:
+        end = page.locator("#settings, #orders").last
+        return _clip(page, page.locator("body"), end)
 
 
 def report_curves(chromium: Chromium, store: str, run: str) -> bytes:
-    """Forgetting curves and heat maps of the same page."""
+    """Forgetting curves and the first heat map of the same page."""
+    with _report(chromium, store, run) as page:
+        return _clip(page, page.locator("#forgetting"), page.locator("#r figure").first)
+
+
+@contextmanager
+def _report(chromium: Chromium, store: str, run: str) -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "report.html"
         write_report(run, store, file, None)
-        with chromium.visit(file, width=1160, height=1900) as seen:
-            seen.page.evaluate("document.querySelector('#forgetting').scrollIntoView()")
-            return bytes(seen.page.screenshot())
+        with chromium.visit(file, width=1060, height=1900) as seen:
+            yield seen.page
+
+
+def _clip(page: Any, first: Any, last: Any) -> bytes:
+    """The page from the top of an element to the bottom of another."""
+    top, bottom = first.bounding_box(), last.bounding_box()
+    height = bottom["y"] + bottom["height"] + _MARGIN - top["y"]
+    size = {"x": 0, "y": top["y"], "width": page.viewport_size["width"], "height": height}
+    return bytes(page.screenshot(full_page=True, clip=size))
 
 
 def mlflow_runs(chromium: Chromium, store: str, run: str) -> bytes:
@@ -74,7 +87,7 @@ def mlflow_curves(chromium: Chromium, store: str, run: str) -> bytes:
 def mlflow_predictions(chromium: Chromium, store: str, run: str) -> bytes:
     """A sequence's table of predictions in MLflow."""
     with served(store) as pages:
-        with pages.run(chromium, _sequence(pages, run), "artifacts") as page:
+        with pages.run(chromium, _sequence(pages, run), "artifacts", width=1580) as page:
             page.get_by_text("predictions.json", exact=True).click()
             page.get_by_role("cell").locator("img").first.wait_for()
             page.wait_for_timeout(3000)
