@@ -7,9 +7,11 @@ import re
 from collections.abc import Sequence
 
 from orchestrator.report.model import Report
-from orchestrator.report.page import groups
+from orchestrator.report.parts import groups, parts
 from orchestrator.report.tables import Cell, Table, result_table
 
+_MOST_COLUMNS = 5  # of a LaTeX table
+_LONG_HEAD = 14  # letters
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -82,19 +84,32 @@ def _plain(text: str) -> str:
 
 
 def latex(report: Report) -> str:
-    """A ``tabular`` with booktabs' rules, methods in rows; to be read in with ``\\input``."""
-    table = result_table(report.result)
+    """Tabulars below each other, methods in rows; to be read in with ``\\input``.
+
+    The packages booktabs and graphicx are needed: what is wider than the text is made smaller.
+    """
     lines = [
-        "% needs \\usepackage{booktabs}",
+        "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
         *(f"% {' '.join(note.split())}" for note in _notes(report)),
-        f"\\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+    ]
+    for part in parts(result_table(report.result), _MOST_COLUMNS):
+        lines += [f"% {part.caption}", *_tabular(part), ""]
+    return "\n".join(lines)
+
+
+def _tabular(table: Table) -> list[str]:
+    """One line of text to LaTeX: an empty line ends it."""
+    rows = [_row([escaped(row.title), *map(_cell, row.cells)]) for row in table.rows]
+    return [
+        "\\par\\noindent\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
+        f"\\begin{{tabular}}{{@{{}}l{'r' * len(table.columns)}@{{}}}}",
         "\\toprule",
         *_heads(table),
         "\\midrule",
+        *rows,
+        "\\bottomrule",
+        "\\end{tabular}}\\par\\medskip",
     ]
-    for row in table.rows:
-        lines.append(_row([escaped(row.title), *map(_cell, row.cells)]))
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
 def _heads(table: Table) -> list[str]:
@@ -102,11 +117,21 @@ def _heads(table: Table) -> list[str]:
     above, rules, column = [""], [], 2
     for name, count in groups(table.columns):
         above.append(f"\\multicolumn{{{count}}}{{c}}{{{escaped(name)}}}")
-        if name:
-            rules.append(f"\\cmidrule(lr){{{column}-{column + count - 1}}}")
+        rules.append(f"\\cmidrule(lr){{{column}-{column + count - 1}}}")
         column += count
-    heads = _row([escaped(table.corner), *(escaped(c.title) for c in table.columns)])
-    return [_row(above), " ".join(rules), heads] if rules else [heads]
+    heads = _row([escaped(table.corner), *(_head(c.title) for c in table.columns)])
+    return [_row(above), " ".join(rules), heads] if table.columns[0].group else [heads]
+
+
+def _head(title: str) -> str:
+    """On two lines where it is long: a column is as wide as its numbers."""
+    if len(title) <= _LONG_HEAD:
+        return escaped(title)
+    spaces = [k for k, letter in enumerate(title) if letter == " "]
+    if not spaces:
+        return escaped(title)
+    middle = min(spaces, key=lambda k: abs(2 * k - len(title)))
+    return f"\\shortstack[r]{{{escaped(title[:middle])}\\\\{escaped(title[middle + 1 :])}}}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import importlib.resources
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from orchestrator.display.numbers import duration, number, params_text
 from orchestrator.display.sweep_results import SweepResult
@@ -17,6 +17,7 @@ from orchestrator.report.figures.orders import order_spread
 from orchestrator.report.figures.style import Drawing
 from orchestrator.report.figures.weights import importance_plot, settings_plot
 from orchestrator.report.model import Hours, Report
+from orchestrator.report.parts import groups, parts
 from orchestrator.report.tables import (
     Cell,
     Column,
@@ -141,32 +142,8 @@ def _results(report: Report) -> Section:
             "optimistic. had compare tells how it does on the test set.",
         )
     paired = paired_table(report.result)
-    tables = (*_parts(table), *([paired] if paired else []))
+    tables = (*parts(table, _MOST_COLUMNS), *([paired] if paired else []))
     return Section("results", "Results", words, tables, notes=tuple(notes))
-
-
-def _parts(table: Table) -> Iterator[Table]:
-    """As many tables as a sheet's width asks for; a task's metrics stay together."""
-    start = 0
-    while start < len(table.columns):
-        stop = start
-        for end in _ends(table.columns, start):
-            wide = end - start > _MOST_COLUMNS
-            if stop > start and (wide or not table.columns[start].group):  # the summary is apart
-                break
-            stop = end
-        names = dict.fromkeys(column.group for column in table.columns[start:stop])
-        caption = f"After the last stage: {', '.join(names)}" if any(names) else "Summary"
-        yield replace(table.part(start, stop), caption=caption)
-        start = stop
-
-
-def _ends(columns: Sequence[Column], start: int) -> Iterator[int]:
-    """Where a group of columns ends, after ``start``."""
-    for k in range(start, len(columns)):
-        last = k + 1 == len(columns)
-        if last or columns[k].group != columns[k + 1].group:
-            yield k + 1
 
 
 def _orders(report: Report) -> Section:
@@ -256,14 +233,3 @@ def _name_of(processor: str) -> str:
 def _hours(hours: Hours) -> tuple[Cell, ...]:
     values = (hours.spent, hours.found, hours.alone, hours.saved)
     return tuple(Cell(duration(max(0.0, value) * 3600)) for value in values)
-
-
-def groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
-    """Groups of columns with how many columns each spans."""
-    found: list[tuple[str, int]] = []
-    for column in columns:
-        if found and found[-1][0] == column.group:
-            found[-1] = (column.group, found[-1][1] + 1)
-        else:
-            found.append((column.group, 1))
-    return found

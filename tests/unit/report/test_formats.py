@@ -22,7 +22,7 @@ def test_markdown_has_the_best_bold_and_as_many_cells_in_every_line():
     assert "- scored on the test set" in text
 
 
-def test_latex_is_a_table_of_booktabs_with_everything_escaped():
+def test_latex_is_tables_of_booktabs_with_everything_escaped():
     text = latex(made_up())
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\cmidrule(lr)"):
@@ -30,12 +30,22 @@ def test_latex_is_a_table_of_booktabs_with_everything_escaped():
     assert r"\textbf{+22.5 $\pm$ 2.4}" in body and r"abs\_err m $\downarrow$" in body
     assert r"$-$9.5" in body  # backward transfer
     assert body.count("{") == body.count("}")
-    assert not re.search(r"(?<!\\)[%#&](?![^\n]*\\\\)", body)
+    assert not re.search(r"(?<!\\)[%#&](?!$|[^\n]*\\\\)", body, re.MULTILINE)
     assert body.isascii()
-    columns = len(re.search(r"\\begin\{tabular\}\{(l?r+)\}", body)[1])
-    for line in body.splitlines():
-        if line.endswith(r"\\") and "multicolumn" not in line:
-            assert len(re.split(r"(?<!\\)&", line)) == columns
+
+
+def test_latex_fits_the_width_of_a_text():
+    text = latex(made_up())
+    packages = text.splitlines()[0]
+    assert "{booktabs}" in packages and "{graphicx}" in packages
+    tabulars = re.findall(r"\\begin\{tabular\}\{@\{\}(l?r+)@\{\}\}(.*?)\\end", text, re.DOTALL)
+    assert len(tabulars) == text.count(r"\resizebox{\ifdim\width>\linewidth") >= 3
+    for columns, body in tabulars:
+        assert len(columns) <= 7  # the summary's are narrow, a task's metrics stay together
+        for line in body.splitlines():
+            if line.endswith(r"\\") and "multicolumn" not in line:
+                assert len(re.split(r"(?<!\\)&", line)) == len(columns)
+    assert r"\shortstack[r]{backward\\transfer \% $\uparrow$}" in text
 
 
 @pytest.mark.parametrize("letter", list("\\&%$#_{}~^|<>±Δ↑↓→"))
