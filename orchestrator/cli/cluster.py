@@ -22,7 +22,7 @@ State = Annotated[
 ]
 
 
-@app.command("up")
+@app.command("up", short_help="Start a cluster on 127.0.0.1; it stays until had cluster down.")
 def up(
     local: Annotated[int, typer.Option("--local", help="So many nodes on this machine.")],
     cpus: Annotated[
@@ -36,7 +36,9 @@ def up(
     """Start a cluster on 127.0.0.1 that only this user can use; it stays until had cluster down."""
     from orchestrator.jobs.local.control import up as start
 
-    console(stderr=True).print(f"starting {local} nodes", highlight=False)
+    if local > 0:
+        nodes = "one node" if local == 1 else f"{local} nodes"
+        console(stderr=True).print(f"starting {nodes}", highlight=False)
     cluster = start(_folder(state), local, cpus, port)
     facts = {
         "address": cluster.address,

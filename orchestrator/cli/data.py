@@ -54,7 +54,7 @@ def import_(
     _report(import_mtan(src, dst), as_json)
 
 
-@app.command("check")
+@app.command("check", short_help="Verify checksums and values of a data set.")
 def check(
     dst: Annotated[str, typer.Argument(help="Folder of a built or imported data set.")],
     as_json: AsJson = False,

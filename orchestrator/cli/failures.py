@@ -37,6 +37,9 @@ class HadGroup(TyperGroup):
         except (HadError, Interrupted, KeyboardInterrupt) as error:
             raise typer.Exit(tell(error)) from error
         except OSError as error:
+            if error.errno == errno.ENOSPC and error.filename is None:
+                _say(f"the output cannot be written: {error.strerror}")
+                raise typer.Exit(1) from error
             if error.errno != errno.ENAMETOOLONG:
                 raise
             path = str(error.filename)

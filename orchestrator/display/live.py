@@ -89,7 +89,8 @@ class LineDisplay(SilentDisplay):
     def begin(self, name: str, *, to_train: int, cached: int) -> None:
         with self._lock:
             self._state = RunProgress(name, to_train, cached, self._clock())
-        self.note(f"{name}: {to_train} stages to train, {cached} cached")
+        stages = "stage" if to_train == 1 else "stages"
+        self.note(f"{name}: {to_train} {stages} to train, {cached} cached")
 
     def event(self, event: Event) -> None:
         now = self._clock()

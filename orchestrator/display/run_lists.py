@@ -110,19 +110,28 @@ def runs_table(result: RunsResult) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from orchestrator.display.wide import simple_table
+    from orchestrator.display.wide import Column, WideTable
 
-    table = simple_table("")
-    for title in ("name", "kind", "created (UTC)", "state"):
-        table.add_column(title, overflow="fold")
-    for title in ("sequences", "trials", "trained", "reused"):
-        table.add_column(title, justify="right")
-    for line in result.runs[-_MOST:]:
-        counts = (line.sequences, line.trials, line.stages_trained, line.stages_reused)
-        created = line.created.removesuffix("+00:00").replace("T", " ")
-        state = line.state if line.kept else f"{line.state}, dropped"
-        facts = (line.name, line.kind, created, state)
-        table.add_row(*map(Text, facts), *map(str, counts))
+    lines = result.runs[-_MOST:]
+    texts = {
+        "kind": [line.kind for line in lines],
+        "created (UTC)": [line.created[:16].replace("T", " ") for line in lines],
+        "state": [line.state if line.kept else f"{line.state}, dropped" for line in lines],
+    }
+    counts = {
+        "sequences": [line.sequences for line in lines],
+        "trials": [line.trials for line in lines],
+        "trained": [line.stages_trained for line in lines],
+        "reused": [line.stages_reused for line in lines],
+    }
+    table = WideTable(
+        "runs",
+        Column("name", [Text(line.name) for line in lines]),
+        [
+            *(Column(title, [Text(t) for t in cells], "left") for title, cells in texts.items()),
+            *(Column(title, [str(n) for n in cells]) for title, cells in counts.items()),
+        ],
+    )
     if not result.runs:
         return Text("no runs")
     earlier = len(result.runs) - _MOST

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -18,6 +19,7 @@ class Column:
 
     title: str
     cells: Sequence[Text | str]
+    justify: Literal["left", "right"] = "right"
 
 
 class WideTable:
@@ -45,7 +47,7 @@ class WideTable:
         table = simple_table(title)
         table.add_column(self.first.title)
         for column in columns:
-            table.add_column(column.title, justify="right", no_wrap=True)
+            table.add_column(column.title, justify=column.justify, no_wrap=True)
         for row in zip(self.first.cells, *(column.cells for column in columns), strict=True):
             table.add_row(*row)
         return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from had_core.data.rooms import TASKS
 from had_core.errors import BadInput, HadError
-from orchestrator.cli.main import app
+from orchestrator.cli.main import app, main
 from orchestrator.config import RunConfig, compose
 from orchestrator.display.comparison import CompareResult
 from orchestrator.display.results import (
@@ -40,6 +41,37 @@ Fake = Callable[..., None]
 
 def call(*words: str) -> Any:
     return CliRunner().invoke(app, list(words))
+
+
+def test_output_that_cannot_be_written_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "store.json").write_text('{"layout": 1}')
+    monkeypatch.setattr("orchestrator.cli.runs.emit_json", full)
+    result = call("runs", "--json", "--store", str(tmp_path))
+    assert result.exit_code == 1
+    assert result.stderr == "had: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("words", [[], ["data"], ["cluster"]])
+def test_lists_of_commands_cut_no_sentence_off(words: list[str]) -> None:
+    listed = call(*words, "--help").stdout.partition("Commands:")[2].splitlines()[1:]
+    assert listed and not [line for line in listed if not line.endswith((".", ")."))]
+    assert not [line for line in listed if "..." in line]
+
+
+def test_a_closed_output_is_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "store.json").write_text('{"layout": 1}')
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "argv", ["had", "runs", "--store", str(tmp_path)])
+    monkeypatch.setattr("orchestrator.cli.main.freeze", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
 
 
 @pytest.fixture

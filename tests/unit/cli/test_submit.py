@@ -77,7 +77,7 @@ def test_a_run_is_composed_here_shipped_and_followed(api, tmp_path):
     assert (config.name, config.train.epochs) == ("try", 7)
     assert config.store.root == str(tmp_path / "store")
     assert done.stdout == "the table\nrun       try\n"
-    assert "try: 1 stages to train, 0 cached" in done.stderr
+    assert "try: 1 stage to train, 0 cached" in done.stderr
     assert "building rooms" in done.stderr
     assert "@had" not in done.output
 
@@ -270,7 +270,7 @@ def test_logs_are_shown_as_the_command_would(api):
     lines = done.stdout.splitlines()
     assert lines == [
         "building rooms",
-        "try: 1 stages to train, 0 cached",
+        "try: 1 stage to train, 0 cached",
         "the table",
         "run       try",
     ]
