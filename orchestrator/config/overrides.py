@@ -30,15 +30,26 @@ def parse(text: str) -> Override:
     try:
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
-        raise BadInput(
-            f"'{text}' is not a setting: write key=value, a list as [a,b], a mapping as {{a:1}}"
-        ) from error
+        raise BadInput(_not_a_setting(text)) from error
     if override.is_sweep_override():
         raise BadInput(
             f"{override.key_or_group}={_value_text(text)} is not allowed: one value, or a list "
             "in brackets"
         )
     return override
+
+
+def _not_a_setting(text: str) -> str:
+    key, equals, value = text.partition("=")
+    quoted = f"{key}='{value}'"
+    if equals and "'" not in value and value[:1] not in "[{":
+        try:
+            OverridesParser.create().parse_override(quoted)
+        except HydraException:
+            pass
+        else:
+            return f'{text} has letters that need quotes inside the value: write "{quoted}"'
+    return f"'{text}' is not a setting: write key=value, a list as [a,b], a mapping as {{a:1}}"
 
 
 def apply(
@@ -170,9 +181,21 @@ def _unknown_path(parsed: Sequence[Override], tree: Path) -> BadInput | None:
                         f"methods.{key} is not one of the methods{closest(key, names)}: there are "
                         f"{', '.join(names)}; +methods.{key}={{name:...}} adds one"
                     )
-                return unknown_key(".".join(path[: depth + 1]), key, names)
+                return _unknown(path[: depth + 1], names, known)
             place = place[key]
     return None
+
+
+def _unknown(path: Sequence[str], names: Sequence[str], known: Any) -> BadInput:
+    """An unknown key; one that stands in a section is told with it (``epochs``)."""
+    key = path[-1]
+    sections = [f"{s}.{key}" for s, of in known.items() if isinstance(of, Mapping) and key in of]
+    if len(path) > 1 or not sections:
+        return unknown_key(".".join(path), key, names)
+    return BadInput(
+        f"{key} is not a known key (did you mean {' or '.join(sections)}?): allowed are "
+        f"{', '.join(sorted(names))}"
+    )
 
 
 def _wrong_choice(override: Override, tree: Path) -> BadInput | None:

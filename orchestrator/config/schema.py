@@ -222,7 +222,9 @@ def _check_tasks(config: RunConfig) -> None:
     require(bool(config.orders), "orders", "[]", "one order or more")
     for order in config.orders:
         check_names("order", order, allowed=config.tasks, complete=True)
-    require(len(set(config.orders)) == len(config.orders), "orders", "...", "no order twice")
+    twice = next((o for o in config.orders if config.orders.count(o) > 1), None)
+    if twice is not None:
+        raise BadInput(f"orders names [{','.join(twice)}] twice: each may come once")
     require(bool(config.seeds), "seed", "[]", "one seed or more")
     require(len(set(config.seeds)) == len(config.seeds), "seed", list(config.seeds), "none twice")
 

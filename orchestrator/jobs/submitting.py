@@ -95,5 +95,6 @@ def find(api: JobsApi, wanted: str) -> Job:
         if match:
             listed = ", ".join(job.id for job in match[-5:])
             raise BadInput(f"job '{wanted}' begins {len(match)} ids: one of {listed}")
-    listed = ", ".join(job.id for job in jobs[-5:]) or "none"
-    raise BadInput(f"job '{wanted}' is not known there: the newest are {listed}")
+    listed = ", ".join(job.id for job in jobs[-5:])
+    there = f"the newest are {listed}" if listed else "it has none"
+    raise BadInput(f"job '{wanted}' is not known to the cluster: {there}")

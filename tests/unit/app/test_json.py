@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,12 @@ def test_run(ran) -> None:
 
 def test_plan(config_of, ran) -> None:
     check(plan(ran.config).to_json(), "had plan", "had run")
+
+
+def test_a_plan_without_a_store_makes_none(ran, tmp_path) -> None:
+    config = replace(ran.config, store=StoreConfig(str(tmp_path / "store")))
+    assert plan(config).plan["cached"] == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rerun(ran, display) -> None:

@@ -209,6 +209,19 @@ def test_the_digest_stands_for_the_weights_file(tmp_path: Path) -> None:
         (["+train.epochz=3"], "train.epochz is not a known key (did you mean 'epochs'?)"),
         (["method=naive", "method.lambda=1"], "method.lambda is not a known key"),
         (["train.epochs=1,2"], "train.epochs=1,2 is not allowed: one value"),
+        (
+            ["experiment=quickstart", "train.epohs=3"],
+            "train.epohs is not a known key (did you mean 'epochs'?)",
+        ),
+        (
+            ["experiment=quickstart", "epochs=3"],
+            "epochs is not a known key (did you mean train.epochs?): allowed are cluster",
+        ),
+        (["dataset.path=/tmp/\u00fc"], "write \"dataset.path='/tmp/\u00fc'\""),
+        (
+            ["orders=[[depth,normal],[depth,normal]]", "tasks=[depth,normal]"],
+            "orders names [depth,normal] twice: each may come once",
+        ),
         (["train.epochs"], "'train.epochs' is not a setting: write key=value"),
         (["order=[a,b"], "'order=[a,b' is not a setting"),
         (["dataset.path=???"], "dataset.path is missing"),
@@ -249,7 +262,10 @@ def test_bad_overrides_are_one_sentence(overrides: list[str], sentence: str) -> 
         (["orders=al"], "orders=al is not allowed"),
         (["orders=3"], "orders=3 is not allowed: all, sample:K or a list of orders"),
         (["orders=[]"], "orders=[] is not allowed"),
-        (["tasks=[depth]", "orders=[[depth],[depth]]"], "no order twice"),
+        (
+            ["tasks=[depth]", "orders=[[depth],[depth]]"],
+            "orders names [depth] twice: each may come once",
+        ),
         (["tasks=[depth,normal]", "orders=sample:3"], "orders=sample:3 is not allowed"),
         (["data.slices=2"], "data.slices=2 is not allowed: 5 or more"),
         (["data.foo=2"], "data.foo is not a known key"),

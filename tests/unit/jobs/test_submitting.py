@@ -110,7 +110,7 @@ def test_jobs_are_found_by_id_name_and_beginning():
     assert find(api, "raysub") == foreign
     with pytest.raises(BadInput, match="begins 2 ids"):
         find(api, "run-try")
-    with pytest.raises(BadInput, match="job 'nobody' is not known there: the newest are"):
+    with pytest.raises(BadInput, match="job 'nobody' is not known to the cluster: the newest are"):
         find(api, "nobody")
-    with pytest.raises(BadInput, match="the newest are none"):
+    with pytest.raises(BadInput, match="it has none"):
         find(FakeJobs(), "x")
