@@ -152,13 +152,17 @@ def sweep_drain_rate(root: Path, trials: int) -> dict[str, float]:
     return {"trials": trials, "trained_per_s": trained / figures["seconds"], **figures}
 
 
+def _picture() -> bytes:
+    image = np.zeros((3, 96, 128, 3), np.float32)
+    depth = np.random.default_rng(0).random((3, 96, 128, 1), np.float32)
+    return render_examples(DenseTask("depth", TaskKind.SCALAR, 1), image, depth, depth)
+
+
 def _drain(store: Path, events: list[Event]) -> dict[str, float]:
     journal = Journal(store, RUN)
     journal.append(*events)
     journal.close()
-    image = np.zeros((3, 96, 128, 3), np.float32)
-    depth = np.random.default_rng(0).random((3, 96, 128, 1), np.float32)
-    png = render_examples(DenseTask("depth", TaskKind.SCALAR, 1), image, depth, depth)
+    png = _picture()
     location = TrackingLocation.of(store)
     client = location.client()
     client.search_experiments()
@@ -210,7 +214,8 @@ def follow_cost(root: Path, trials: int) -> dict[str, float]:
     journal.append(*sweep.begin())
     reader, location = JournalReader.open(store, RUN), TrackingLocation.of(store)
     client: Any = Nowhere()
-    writer = MlflowWriter(reader, RUN, location, pictures=lambda *_: b"png", client=client)
+    png = _picture()
+    writer = MlflowWriter(reader, RUN, location, pictures=lambda *_: png, client=client)
     tenth = max(trials // 10, 1)
     seconds, memory = [], []
     for number in range(trials):
