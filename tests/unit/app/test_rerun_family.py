@@ -123,15 +123,16 @@ def test_in_another_numerics_class_nothing_may_differ_by_more_than_rounding(
 
 
 def test_in_another_numerics_class_a_stage_of_other_settings_is_told(store, again, keys):
-    """The sealed files are those of a training with another learning rate: 1 % off."""
+    """The sealed files are those of a training with another learning rate: 10 % off."""
     second = keys[1]
-    other = again(second, "train.lr=0.00101").new_key
+    other = again(second, "train.lr=0.0011").new_key
     mine, theirs = (store.load(FIT, key) for key in (second, other))
     files = {file.name: theirs.read(file.name) for file in theirs.files}
     shutil.rmtree(f"{store.uri}/fit/{second[:2]}/{second}")
     store.seal(FIT, second, files, mine.manifest)
     result = again(second, "cluster.threads=2")
-    assert [check.name for check in result.checks if not check.holds] == ["opening"]
+    assert "opening" in [check.name for check in result.checks if not check.holds]
+    assert not result.holds
     assert not result.holds
 
 
