@@ -60,8 +60,8 @@ def test_a_term_that_hardly_matters_is_measured_by_the_whole_loss():
 
 
 def test_where_first_steps_were_not_kept_the_first_epoch_is_compared():
-    sealed = history(**{"new/depth": 1.0})
-    mine = history({"new/depth": 9.0}, **{"new/depth": 1.0005})
+    sealed = history(**{"new/depth": 1.0, "db/normal": 1.0})
+    mine = history({"new/depth": 9.0}, **{"new/depth": 1.0005, "db/normal": 1.4})
     for one in (sealed, [{k: v for k, v in sealed[0].items() if k != "opening"}]):
         found = opening_check(mine, one, FLOAT32)
         assert found.holds and found.allowed == FIRST_EPOCH[FLOAT32] > OPENING[FLOAT32]
