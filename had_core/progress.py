@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-OPENING_STEPS = 8
+OPENING_STEPS = 2
 """Steps at the beginning of a fit whose loss terms are kept one by one."""
 
 

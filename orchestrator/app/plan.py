@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.app.book.reading import holds_store
 from orchestrator.app.datasets import Note, fingerprints
 from orchestrator.app.planning import sequences_of
 from orchestrator.app.preflight import check_sizes
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 def plan(config: RunConfig, note: Note = lambda text: None) -> PlanResult:
     """Plan without training; writes nothing, and makes no store where there is none."""
     check_sizes(config)
-    store = Store.open(config.store.root) if holds_store(config.store.root) else None
+    store = Store.open(config.store.root) if Store.exists(config.store.root) else None
     tree = PrefixTree.of(sequences_of(config, fingerprints(config.dataset, note)))
     return PlanResult(
         name=config.name,

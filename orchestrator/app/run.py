@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from had_core.errors import BadInput
-from orchestrator.app.book.reading import open_existing
 from orchestrator.app.datasets import fingerprints_of, open_dataset
 from orchestrator.app.journalling import RunJournal
 from orchestrator.app.meanwhile import meanwhile
+from orchestrator.app.opening import open_existing
 from orchestrator.app.planning import sequences_of
 from orchestrator.app.preflight import check_before_writing, check_place, cluster_settings
 from orchestrator.app.results_table import FILE, write_comparison

@@ -19,7 +19,7 @@ def ui(
     open_browser: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
 ) -> None:
     """Open MLflow's UI over a store, on this machine only (127.0.0.1)."""
-    from orchestrator.app.book.reading import open_existing
+    from orchestrator.app.opening import open_existing
     from orchestrator.execution.formats import read_file
     from orchestrator.store import ArtifactKind, Store
     from orchestrator.tracking.ui import serve

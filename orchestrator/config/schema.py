@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -222,7 +223,7 @@ def _check_tasks(config: RunConfig) -> None:
     require(bool(config.orders), "orders", "[]", "one order or more")
     for order in config.orders:
         check_names("order", order, allowed=config.tasks, complete=True)
-    twice = next((o for o in config.orders if config.orders.count(o) > 1), None)
+    twice = next((order for order, n in Counter(config.orders).items() if n > 1), None)
     if twice is not None:
         raise BadInput(f"orders names [{','.join(twice)}] twice: each may come once")
     require(bool(config.seeds), "seed", "[]", "one seed or more")

@@ -62,6 +62,15 @@ class Store:
         """
         return cls(LocalFs(_local_path(str(location))))
 
+    @staticmethod
+    def exists(location: str | Path) -> bool:
+        """Whether ``open`` would find a store there, and not make one; writes nothing.
+
+        Raises:
+            BadInput: another kind of address.
+        """
+        return Path(_local_path(str(location)), _LAYOUT_FILE).is_file()
+
     @property
     def uri(self) -> str:
         """What ``Store.open`` takes in another process: an absolute path."""

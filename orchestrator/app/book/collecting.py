@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.app.book.inventory import Holding, Inventory, take_inventory
 from orchestrator.app.book.needs import Needs, kept_names
-from orchestrator.app.book.reading import open_existing
+from orchestrator.app.opening import open_existing
 from orchestrator.display.garbage import Garbage, GcResult
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.store.removing import artefact_folder, remove_artefact, size_below

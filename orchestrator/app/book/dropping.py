@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from had_core.errors import BadInput
 from orchestrator.app.book.listing import unknown_run
 from orchestrator.app.book.needs import digests, kept_names
-from orchestrator.app.book.reading import open_existing
+from orchestrator.app.opening import open_existing
 from orchestrator.display.run_lists import DropResult
 from orchestrator.tracking.driver_record import driver_of
 from orchestrator.tracking.journal import journal_names

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from had_core.errors import BadInput
 from orchestrator.app.book.nearest import sealed_near
 from orchestrator.app.book.planned import Plan, asked_plan, recorded_plan
-from orchestrator.app.book.reading import open_existing, sealed_fit
+from orchestrator.app.book.reading import sealed_fit
+from orchestrator.app.opening import open_existing
 from orchestrator.display.book import ExplainResult
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.explain import Explanation

@@ -14,9 +14,9 @@ import hashlib
 from pathlib import Path
 
 from orchestrator.app.book.placing import new_folder, written_whole
-from orchestrator.app.book.reading import open_existing
 from orchestrator.app.book.showing import show
 from orchestrator.app.book.trained import TrainedStage, trained_stage
+from orchestrator.app.opening import open_existing
 from orchestrator.display.card import Ancestor, CardFacts, card
 from orchestrator.display.use import ExportedFile, ExportResult
 

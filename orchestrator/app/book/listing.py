@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from had_core.errors import BadInput
-from orchestrator.app.book.reading import open_existing
+from orchestrator.app.opening import open_existing
 from orchestrator.display.run_lists import RunLine, RunPage, RunsResult, SequenceLine, TrialLine
 from orchestrator.store import RunRecord, Store
 from orchestrator.tracking.events import (

@@ -23,8 +23,8 @@ from had_core.canonical import to_plain
 from had_core.data.images import image_files, read_image
 from had_core.errors import BadInput
 from orchestrator.app.book.placing import new_folder, written_whole
-from orchestrator.app.book.reading import open_existing
 from orchestrator.app.book.trained import TrainedStage, trained_stage
+from orchestrator.app.opening import open_existing
 from orchestrator.display.use import PredictedImage, PredictedTask, PredictResult
 from orchestrator.tracking.pictures import render_prediction
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from had_core.errors import BadInput
-from orchestrator.app.book.reading import open_existing
 from orchestrator.app.book.showing import show
 from orchestrator.app.book.syncing import sync
 from orchestrator.app.book.trained import TrainedStage, trained_stage
+from orchestrator.app.opening import open_existing
 from orchestrator.display.numbers import number
 from orchestrator.display.use import RegisterResult
 from orchestrator.plan.artifacts import ArtifactKind

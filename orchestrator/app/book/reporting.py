@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 from had_core.errors import BadInput
 from orchestrator.app.book.listing import unknown_run
-from orchestrator.app.book.reading import open_existing
 from orchestrator.app.book.report_cost import cost_of, manifests_of
 from orchestrator.app.book.report_data import KnownData, known_data
 from orchestrator.app.book.report_gallery import gallery_of
 from orchestrator.app.book.report_made import made_of
 from orchestrator.app.book.report_sweep import Searched, searched
+from orchestrator.app.opening import open_existing
 from orchestrator.app.planning import sequences_of
 from orchestrator.app.scores import Reference, known_constant, sequence_results
 from orchestrator.config import RunConfig, StoreConfig

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from had_core.errors import BadInput
-from orchestrator.app.book.reading import open_existing
+from orchestrator.app.opening import open_existing
 from orchestrator.app.stages import set_aside, stage_key
 from orchestrator.display.book import Child, Row, ShowResult, StageFile, Use
 from orchestrator.execution import formats

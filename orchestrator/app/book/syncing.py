@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from had_core.errors import BadInput, HadError
-from orchestrator.app.book.reading import open_existing
+from orchestrator.app.opening import open_existing
 from orchestrator.display.sync_list import SyncedRun, SyncResult
 from orchestrator.store import Store
 from orchestrator.tracking.background import sync as sync_journals

@@ -17,8 +17,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from had_core.errors import BadInput
-from orchestrator.app.book.reading import open_existing
 from orchestrator.app.datasets import open_dataset
+from orchestrator.app.opening import open_existing
 from orchestrator.app.rerun.ancestors import missing_ancestors, train_ancestors
 from orchestrator.app.rerun.asked import apply, changes_of, check_data, new_fit
 from orchestrator.app.rerun.branching import branch

@@ -31,7 +31,10 @@ def test_uri_is_absolute_and_survives_a_change_of_folder(tmp_path, monkeypatch, 
 
 
 def test_file_address(tmp_path):
-    assert Store.open(f"file://{tmp_path}/with%20space").uri == f"{tmp_path}/with space"
+    address = f"file://{tmp_path}/with%20space"
+    assert not Store.exists(address) and not list(tmp_path.iterdir())
+    assert Store.open(address).uri == f"{tmp_path}/with space"
+    assert Store.exists(address)
 
 
 def test_object_stores_are_refused_in_words():
