@@ -16,7 +16,7 @@ from orchestrator.display.comparison import (
     delta_spreads,
     reads_best,
 )
-from orchestrator.display.numbers import metric_title, spread_text
+from orchestrator.display.numbers import counted, metric_title, spread_text
 from orchestrator.display.summary import MethodSummary, Spread
 from orchestrator.display.tables import notes
 from orchestrator.display.wide import Column, WideTable
@@ -150,7 +150,7 @@ def legend(result: CompareResult) -> Iterator[Text]:
     """What the means are over, and who cannot be best."""
     orders = len({sequence.order for sequence in result.run.sequences})
     seeds = len({sequence.seed for sequence in result.run.sequences})
-    said = f"mean ± standard deviation over {_count(orders, 'order')} x {_count(seeds, 'seed')}"
+    said = f"mean ± standard deviation over {counted(orders, 'order')} x {counted(seeds, 'seed')}"
     bounds = [summary.method for summary in result.methods if not summary.lifelong]
     aside = f"; ({'), ('.join(bounds)}) are bounds, no lifelong methods" if bounds else ""
     yield Text(f"{said}; best in bold{aside}", style="dim")
@@ -174,7 +174,3 @@ def legend(result: CompareResult) -> Iterator[Text]:
 
 def _points(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
-
-
-def _count(number_of: int, word: str) -> str:
-    return f"{number_of} {word}" if number_of == 1 else f"{number_of} {word}s"

@@ -64,11 +64,12 @@ def gc_table(result: GcResult, apply_command: str) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    from orchestrator.display.numbers import counted
     from orchestrator.display.wide import simple_table
 
     kept = (
-        f"{result.kept_runs} runs and the registered models keep {result.kept_stages} stages, "
-        f"{size_text(result.kept_bytes)}"
+        f"{counted(result.kept_runs, 'run')} and the registered models keep "
+        f"{counted(result.kept_stages, 'stage')}, {size_text(result.kept_bytes)}"
     )
     if not result.garbage:
         return Text(f"nothing to delete: {kept}")
@@ -83,8 +84,8 @@ def gc_table(result: GcResult, apply_command: str) -> RenderableType:
     lines = [f"and {more} more: see --json"] if more > 0 else []
     count = sum(each.what == "stage" for each in result.garbage)
     others = len(result.garbage) - count
-    total = f"{count} stages" + (f" and remains of {others} others" if others else "")
-    total += f", {size_text(result.bytes)}"
+    remains = f" and remains of {counted(others, 'other')}" if others else ""
+    total = f"{counted(count, 'stage')}{remains}, {size_text(result.bytes)}"
     if result.applied:
         lines.append(f"deleted {total}; {kept}")
         if result.skipped:

@@ -19,6 +19,11 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d} h" if hours else f"{minutes}:{rest:02d} min"
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 run``, ``2 runs``: for nouns that only take an s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def number(value: float | None) -> str:
     """Three decimals, one from 10 on; a dash where it is not defined."""
     return "-" if value is None else f"{value:.{_decimals(value)}f}"

@@ -144,14 +144,14 @@ def run_page(page: RunPage) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from orchestrator.display.numbers import number, params_text
+    from orchestrator.display.numbers import counted, number, params_text
     from orchestrator.display.wide import simple_table
 
     run = page.run
     parts: list[RenderableType] = [
         Text(
             f"{run.kind} {run.name}: {run.state}, created {run.created or 'at an unknown time'}, "
-            f"{run.stages_trained} stages trained, {run.stages_reused} reused"
+            f"{counted(run.stages_trained, 'stage')} trained, {run.stages_reused} reused"
         )
     ]
     table = simple_table("sequences")

@@ -22,7 +22,7 @@ from orchestrator.display.live import (
     left_text,
     stage_view,
 )
-from orchestrator.display.numbers import duration, params_text
+from orchestrator.display.numbers import counted, duration, params_text
 from orchestrator.display.sweep_progress import (
     BestTrial,
     StageCounts,
@@ -267,8 +267,8 @@ def trial_line(event: TrialEvent, before: SweepProgress, after: SweepProgress) -
 def _opening(start: SweepStart) -> str:
     before = sum(n for end, n in start.ended.items() if end is not TrialEnd.INTERRUPTED)
     known = f", {before} judged before" if before else ""
-    orders = "1 order" if start.orders == 1 else f"{start.orders} orders"
-    return f"{start.name}: {start.trials} trials of {orders}{known}"
+    orders = counted(start.orders, "order")
+    return f"{start.name}: {counted(start.trials, 'trial')} of {orders}{known}"
 
 
 def _value(value: float, objective: Objective) -> str:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.display.numbers import duration, param_name, param_text, spread_text
+from orchestrator.display.numbers import counted, duration, param_name, param_text, spread_text
 from orchestrator.display.summary import Spread
 from orchestrator.display.sweep_results import SweepResult, TrialResult
 from orchestrator.display.wide import Column, WideTable, simple_table
@@ -97,8 +97,9 @@ def orders_table(result: SweepResult) -> Table:
 def _trials(result: SweepResult) -> Iterator[Text]:
     counts = result.counts
     ends = ", ".join(f"{count} {state}" for state, count in counts.items())
-    orders, seeds = _count(len(result.orders), "order"), _count(len(result.seeds), "seed")
-    yield Text(f"{result.trials_wanted} trials x {orders} x {seeds}: {ends or 'none has ended'}")
+    orders, seeds = counted(len(result.orders), "order"), counted(len(result.seeds), "seed")
+    trials = counted(result.trials_wanted, "trial")
+    yield Text(f"{trials} x {orders} x {seeds}: {ends or 'none has ended'}")
     for trial in result.trials:
         if trial.state == "failed":
             yield Text(f"failed  {trial.label}: {trial.message}", style="bold red")
@@ -146,7 +147,3 @@ def _worst(trial: TrialResult) -> str:
 
 def _forgetting(trial: TrialResult) -> str:
     return spread_text(Spread.of(trial.forgetting), percent=100.0)
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

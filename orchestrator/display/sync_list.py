@@ -47,6 +47,8 @@ def sync_text(result: SyncResult) -> RenderableType:
     """A line for every run on which something was done, and how many needed nothing."""
     from rich.text import Text
 
+    from orchestrator.display.numbers import counted
+
     there = "MLflow has everything"
     lines = []
     for run in result.runs:
@@ -54,10 +56,10 @@ def sync_text(result: SyncResult) -> RenderableType:
             lines.append(f"{run.name}: skipped, {run.skipped}")
         elif not run.skipped:
             lines.append(
-                f"{run.name}: {run.events} events, {run.written} MLflow runs written to "
-                f"{run.tracking_uri}"
+                f"{run.name}: {counted(run.events, 'event')}, "
+                f"{counted(run.written, 'MLflow run')} written to {run.tracking_uri}"
             )
         lines += [f"{run.name}: damaged and left out: {name}" for name in run.damaged]
     fine = sum(run.skipped == there for run in result.runs)
-    lines.append(f"{len(result.runs)} runs, {fine} of which MLflow had in full")
+    lines.append(f"{counted(len(result.runs), 'run')}, {fine} of which MLflow had in full")
     return Text("\n".join(lines))

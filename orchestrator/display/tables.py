@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from had_core.tasks import MetricSpec
-from orchestrator.display.numbers import duration, metric_title, number, spread_text
+from orchestrator.display.numbers import counted, duration, metric_title, number, spread_text
 from orchestrator.display.results import (
     PlanResult,
     RunResult,
@@ -57,8 +57,8 @@ def notes(result: RunResult) -> Iterator[Text]:
         yield Text(f"failed  {failure.key[:12]} ({where}): {failure.message}", style="bold red")
     total = result.stages_trained + result.stages_reused
     yield Text(
-        f"{total} stages: {result.stages_trained} trained, {result.stages_reused} reused, "
-        f"{duration(result.seconds)}"
+        f"{counted(total, 'stage')}: {result.stages_trained} trained, "
+        f"{result.stages_reused} reused, {duration(result.seconds)}"
     )
 
 

@@ -56,7 +56,7 @@ def test_a_run_that_is_there_is_left_alone(made, mlflow, document, monkeypatch, 
     monkeypatch.setattr("orchestrator.app.book.syncing._is_there", lambda *told: True)
     (run,) = document("sync")["runs"]
     assert run["skipped"] == "MLflow has everything" and not mlflow.runs
-    assert "1 runs, 1 of which MLflow had in full" in had("sync").stdout
+    assert "1 run, 1 of which MLflow had in full" in had("sync").stdout
 
 
 def test_a_moved_store_is_replayed_once(made, mlflow, document, tmp_path):
