@@ -27,7 +27,7 @@ from had_core.data.rooms import RoomsConfig, build
 from had_core.errors import BadInput
 from orchestrator.execution import cluster as cluster_module
 from orchestrator.execution.cluster import Cluster, ClusterSettings, connect
-from orchestrator.execution.messages import Outcome
+from orchestrator.execution.messages import Event, Outcome
 from orchestrator.execution.placement import Placement
 from orchestrator.execution.session import Session, engine_session
 from orchestrator.search.settings import Choice, Sampler, SearchConfig
@@ -45,10 +45,17 @@ def sweep(cluster: Cluster, max_concurrent: int, folder: Path) -> dict[str, Any]
         sampler=Sampler.GRID,
         max_concurrent=max_concurrent,
     )
-    study = open_study(settings, f"sqlite:///{folder}/{time.time_ns()}.db", "toy")
-    ended: list[str] = []
+    own = Path(tempfile.mkdtemp(dir=folder))
+    study = open_study(settings, f"sqlite:///{own}/study.db", "toy")
+    trained: list[str] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Outcome) and event.trained:
+            trained.append(event.key)
+
     place = placement(cluster, folder)
-    with engine_session(Store.open(folder), place, cluster, make_runner=ToyRunner) as session:
+    runner = functools.partial(ToyRunner, sealed=str(own))
+    with engine_session(Store.open(folder), place, cluster, make_runner=runner) as session:
 
         def run() -> None:
             try:
@@ -66,10 +73,10 @@ def sweep(cluster: Cluster, max_concurrent: int, folder: Path) -> dict[str, Any]
 
         thread = threading.Thread(target=run)
         thread.start()
-        session.watch(lambda e: ended.append(e.key) if isinstance(e, Outcome) else None)
+        session.watch(note)
         thread.join()
-    assert len(ended) == len(set(ended))
-    return {"trials": [trial.state.name for trial in study.trials], "stages": len(ended)}
+    assert len(trained) == len(set(trained))
+    return {"trials": [trial.state.name for trial in study.trials], "stages": len(trained)}
 
 
 def hangs(cluster: Cluster, folder: Path, wait_s: float) -> dict[str, Any]:
@@ -109,7 +116,7 @@ def execute(case: dict[str, Any], settings: ClusterSettings, folder: Path) -> di
     wishes = {name: case[name] for name in ("lanes", "workers", "threads") if name in case}
     began = time.monotonic()
     try:
-        with connect(replace(settings, **wishes)) as cluster:
+        with connect(replace(settings, **wishes), str(folder / "scratch")) as cluster:
             if "hangs_for_s" in case:
                 return hangs(cluster, folder, case["hangs_for_s"])
             return sweep(cluster, case.get("max_concurrent", 2), folder)

@@ -94,11 +94,17 @@ class ToyRunner:
 
     Args:
         seconds: a stage takes this long.
+        sealed: a folder that stands for the store, which trains a stage once; without it every
+            stage that is leased is trained.
     """
 
-    def __init__(self, parallel: Parallel | None = None, seconds: float = 0.0) -> None:
+    def __init__(
+        self, parallel: Parallel | None = None, seconds: float = 0.0, sealed: str | None = None
+    ) -> None:
         self.ran: list[str] = []
         self._seconds = seconds
+        self._sealed = None if sealed is None else Path(sealed)
+        self._speaks = parallel is None or parallel.rank == 0
 
     def run(self, lease: Lease, work: StageWork, tell: Tell) -> Outcome:
         self.ran.append(lease.key)
@@ -106,4 +112,14 @@ class ToyRunner:
         if lease.key.startswith("bad"):
             failure = Failure(FailureKind.NON_FINITE, "loss term 'new/x' is not finite")
             return Outcome(lease.key, Status.FAILED, failure=failure)
-        return Outcome(lease.key, Status.SEALED, trained=True)
+        return Outcome(lease.key, Status.SEALED, trained=self._seal(lease.key))
+
+    def _seal(self, key: str) -> bool:
+        """Whether it is this run that sealed it."""
+        if self._sealed is None or not self._speaks:
+            return True
+        try:
+            (self._sealed / key).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
