@@ -23,6 +23,7 @@ from had_core.fit_config import FitConfig
 from had_core.metrics.meters import meter_for
 from had_core.nets.lifelong import LifelongNet
 from had_core.stage import Runtime
+from had_core.tasks import DenseTask
 
 EVAL_BATCH = 8
 
@@ -48,7 +49,7 @@ def split_rows(dataset: ShardDataset, config: FitConfig, split: str) -> tuple[Sp
 
 def evaluate(
     config: FitConfig,
-    state: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor] | LifelongNet,
     dataset: ShardDataset,
     split: str,
     *,
@@ -59,12 +60,15 @@ def evaluate(
 
     Every rank gets the same result. Weights and arithmetic are float32 whatever the training
     precision was.
+
+    Args:
+        weights: after the fit, or the net that holds them.
     """
     runtime = runtime or Runtime()
     source, rows = split_rows(dataset, config, split)
     known = resolve_tasks(config, source.tasks)
     scored = [task for task in known if tasks is None or task.name in tasks]
-    net = load_net(config, known, state).to(runtime.device)
+    net = _net(config, known, weights).to(runtime.device)
     meters = {task.name: meter_for(task) for task in scored}
     chunks = [rows[k : k + EVAL_BATCH] for k in range(0, len(rows), EVAL_BATCH)]
     for chunk in chunks[runtime.parallel.rank :: runtime.parallel.world_size]:
@@ -96,7 +100,7 @@ class Example:
 
 def examples(
     config: FitConfig,
-    state: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor] | LifelongNet,
     dataset: ShardDataset,
     split: str,
     count: int,
@@ -110,7 +114,7 @@ def examples(
     source, rows = split_rows(dataset, config, split)
     chosen = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(np.int64)]
     known = resolve_tasks(config, source.tasks)
-    net = load_net(config, known, state).to(device)
+    net = _net(config, known, weights).to(device)
     outputs = _outputs(net, source, chosen, [task.name for task in known], device)
     images = source.images(chosen)
     result: dict[str, list[Example]] = {}
@@ -121,6 +125,12 @@ def examples(
             Example(task.name, images[k], truth[k], prediction[k]) for k in range(len(chosen))
         ]
     return result
+
+
+def _net(
+    config: FitConfig, tasks: Sequence[DenseTask], weights: Mapping[str, Tensor] | LifelongNet
+) -> LifelongNet:
+    return weights if isinstance(weights, LifelongNet) else load_net(config, tasks, weights)
 
 
 def _outputs(

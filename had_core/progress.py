@@ -82,7 +82,8 @@ class StageObserver(Protocol):
         ...
 
     def on_epoch(self, record: EpochRecord, progress: Callable[[], FitProgress]) -> None:
-        """After every epoch; ``progress`` copies the state when it is called."""
+        """After every epoch; ``progress`` gives the state as it is trained, no copy: serialise it
+        before returning."""
         ...
 
     def cancelled(self) -> bool:

@@ -18,7 +18,7 @@ from orchestrator.app.sweep_problem import SPLIT, SweepProblem
 from orchestrator.app.sweep_result import trial_results
 from orchestrator.app.sweep_tally import StageTally, sweep_start
 from orchestrator.execution.messages import Event, Outcome
-from orchestrator.search.events import TrialEvent, TrialStarted
+from orchestrator.search.events import TrialEnded, TrialEvent, TrialStarted
 from orchestrator.search.settings import SearchConfig
 from orchestrator.tracking.events import End
 from orchestrator.tracking.journal import Journal
@@ -71,25 +71,30 @@ class SweepDriver:
             start = sweep_start(self.problem, self.search, self.study, trials)
             self.display.begin_sweep(start)
             try:
-                page = self._drive(events) if remaining(self.study, self.search) else self._plots()
-                self.constant.result()
-                self._leave_files(events, page.result())
+                left = remaining(self.study, self.search)
+                files = self._drive(events) if left else meanwhile(lambda: self._leave(events))
+                files.result()
             except BaseException as error:
                 kind = End.KILLED if isinstance(error, KeyboardInterrupt) else End.FAILED
                 events.end(kind, str(error) or "interrupted")
                 raise
             events.end(End.KILLED if self.interrupted else End.FINISHED)
 
-    def _drive(self, events: SweepJournal) -> Future[str | None]:
-        """The trials that remain; the page of plots is drawn while Ray ends."""
+    def _drive(self, events: SweepJournal) -> Future[None]:
+        """The trials that remain; what tells of them reaches the store, and MLflow, while Ray
+        ends."""
+        from orchestrator.search import plots
         from orchestrator.search.inline import run_inline
         from orchestrator.search.tuner import run_tuner
 
         tally = StageTally(self.problem, self.store)
+        loading: list[Future[None]] = []  # the plots' libraries, at the end of the first trial
 
         def on_trial(event: TrialEvent) -> None:
             if isinstance(event, TrialStarted):
                 tally.begin(event.params)
+            elif isinstance(event, TrialEnded) and not loading:
+                loading.append(meanwhile(plots.load))
             events.hear(event)
             self.display.trial(event)
 
@@ -111,26 +116,18 @@ class SweepDriver:
 
             with _Trials(session, run) as trials:
                 self.interrupted = session.watch(hear, events.journal, on_interrupt=trials.stop)
-            return self._plots()
-
-    def _plots(self) -> Future[str | None]:
-        def draw() -> str | None:
-            from orchestrator.search.plots import plots_page
-
-            names = list(objectives(self.search.objective))
-            return plots_page(self.study, names, self.problem.config.name)
-
-        return meanwhile(draw)
+            return meanwhile(lambda: self._leave(events))
 
     def _within_budget(self) -> bool:
         budget = self.search.stage_budget
         return budget is None or self.trained < budget
 
-    def _leave_files(self, events: SweepJournal, page: str | None) -> None:
+    def _leave(self, events: SweepJournal) -> None:
         """The table and the plots, in the sweep's folder and among its MLflow run's artifacts."""
         from orchestrator.search import plots
 
         config = self.problem.config
+        self.constant.result()  # the table refers to it
         rows = [
             TrialRows(self.problem.results(trial.params), trial.label, trial.state, trial.params)
             for trial in trial_results(self.study)
@@ -140,6 +137,8 @@ class SweepDriver:
         table = results_table(config.name, rows, methods, SPLIT)
         folder = f"{ROOM}/{config.name}"
         files = {FILE: write_results(self.store, folder, table)}
+        names = list(objectives(self.search.objective))
+        page = plots.plots_page(self.study, names, config.name)
         if page is not None:
             files[plots.FILE] = f"{folder}/{plots.FILE}"
             self.store.fs.write(files[plots.FILE], page.encode())

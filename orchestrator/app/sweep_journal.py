@@ -61,7 +61,8 @@ def objectives(objective: Objective) -> Mapping[str, Direction]:
 
 
 class SweepJournal:
-    """The driver's side of one sweep's journal; methods are called from one thread at a time."""
+    """The driver's side of one sweep's journal; methods but ``files`` are called from one thread at
+    a time."""
 
     def __init__(self, journal: Journal, problem: SweepProblem, store: Store) -> None:
         self.journal = journal

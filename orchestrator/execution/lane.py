@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from ray.train.v2._internal.execution.context import TrainRunContext
 
 _COLLECTIVE_TIMEOUT_S = 1800
-_REPORT_ABOVE_S = 1.0  # a report is a barrier; stages shorter than this skip it
+# Ray Train's controller takes one report every 2 s, at its look at the workers, and a second one
+# waits for it: stages of one second would take two. A report is a barrier of the ranks as well.
+_REPORT_ABOVE_S = 4.0
 _START_FAILURES = 10  # a minute each: a cluster that stays full that long is an error
 
 
@@ -123,12 +125,12 @@ def _work(arguments: _LaneArguments) -> None:
     """What every rank executes; Ray Train has set up torch.distributed."""
     import torch
 
-    from had_core.parallel import TorchParallel
+    from had_core.parallel import default_group
     from orchestrator.execution.runner import serve
 
     torch.set_num_threads(arguments.threads)
     try:
-        parallel = TorchParallel()
+        parallel = default_group()
         queue = arguments.queue if parallel.rank == 0 else None
         serve(arguments.lane, queue, arguments.make_runner(parallel), parallel, _report)
     except Exception as error:

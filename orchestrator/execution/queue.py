@@ -249,9 +249,9 @@ class QueueState:
             open=self._policy.open_count(),
         )
 
-    def news(self) -> tuple[int, int]:
-        """Changes when a poll has something new to tell."""
-        return self._first + len(self._events), self._progress_count
+    def news(self) -> tuple[int, int, bool]:
+        """Changes when a poll has something new to tell, or its follower may leave."""
+        return self._first + len(self._events), self._progress_count, self._policy.closed
 
 
 class LocalQueue:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from had_core.building import load_net, resolve_tasks
 from had_core.data import ShardDataset
 from had_core.errors import BadInput, Cancelled, CorruptArtifact, NonFiniteLoss
 from had_core.evaluation import Example, evaluate, examples
@@ -304,13 +305,13 @@ class StageWorker:
         self, config: FitConfig, spec: EvalSpec, desk: Desk | None, state: Mapping[str, Tensor]
     ) -> None:
         started = time.perf_counter()
-        row = evaluate(config, state, self._dataset, spec.split, runtime=self._runtime)
+        tasks, device = self._dataset.split("train").tasks, self._runtime.device
+        net = load_net(config, resolve_tasks(config, tasks), state)
+        row = evaluate(config, net, self._dataset, spec.split, runtime=self._runtime)
         seconds = time.perf_counter() - started
         if desk is None:
             return
-        device = self._runtime.device
-        shown = examples(config, state, self._dataset, spec.split, _PICTURES, device=device)
-        tasks = self._dataset.split("train").tasks
+        shown = examples(config, net, self._dataset, spec.split, _PICTURES, device=device)
         pictures = {name: _picture(tasks[name], found) for name, found in shown.items()}
         with self._alone():
             desk.seal_eval(spec, row, pictures, seconds)

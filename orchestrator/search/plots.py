@@ -28,6 +28,13 @@ _Plot = tuple[str, str, Callable[[], Any]]
 """Title, what it shows, and how the figure is made."""
 
 
+def load() -> None:
+    """Import what ``plots_page`` needs, so that it need not: seconds where all cores are busy."""
+    from optuna import importance, visualization
+
+    _ = importance.get_param_importances, visualization.plot_slice
+
+
 def plots_page(study: Study, objectives: Sequence[str], title: str) -> str | None:
     """The page, None while the study has too little to show (two complete trials).
 

@@ -87,7 +87,7 @@ def split_examples(raw: bytes, columns: Sequence[str] = TITLES) -> list[dict[str
     sheet = _Sheet(canvas, rows, (canvas.width - 2 * GAP) // 3, high)
     factor = -(-high // _THUMB)
     return [
-        {title: png(sheet.tile(title, row).reduce(factor), level=1) for title in columns}
+        {title: png(sheet.tile(title, row).reduce(factor)) for title in columns}
         for row in range(rows)
     ]
 

@@ -70,6 +70,14 @@ class QueueConformance:
         assert [type(event) for event in poll.events] == [StageLeased, Outcome] * 2
         assert queue.poll(poll.cursor).events == ()
 
+    def test_who_follows_hears_at_once_that_nothing_more_will_come(self, queue):
+        closing = threading.Timer(0.2, queue.close)
+        closing.start()
+        began = time.monotonic()
+        assert queue.poll(0, 60).events == ()
+        assert time.monotonic() - began < 30
+        closing.join()
+
     def test_a_report_may_come_with_the_next_question(self, queue):
         queue.submit("w", [*self.works, StageWork("c", "b")])
         first = queue.next("l").lease
