@@ -125,10 +125,20 @@ def _private_cluster(settings: ClusterSettings) -> Iterator[str]:
                 "worker_niceness": 0,
             },
         )
+        _dismiss_monitors()
         try:
             yield str(scratch / "train")
         finally:
             ray.shutdown()
+
+
+def _dismiss_monitors() -> None:
+    """Ray starts them always. Nothing is autoscaled here and nobody is sent logs, both import for
+    seconds beside the lanes' start, and at the end Ray waits a whole second for the first one."""
+    worker: Any = importlib.import_module("ray._private.worker")
+    node = worker._global_node
+    node.kill_monitor(check_alive=False)
+    node.kill_log_monitor(check_alive=False)
 
 
 @contextlib.contextmanager

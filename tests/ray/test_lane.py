@@ -57,6 +57,23 @@ def test_a_private_cluster_listens_on_loopback_alone_and_wants_a_token(session_c
     assert ray.get_runtime_context().get_node_id()
 
 
+def test_a_private_cluster_runs_without_rays_monitors(session_cluster):
+    """The autoscaler's costs a second of every command's end."""
+    commands = descendants(os.getpid()).values()
+    assert any("raylet" in command for command in commands)
+    assert not [command for command in commands if "monitor.py" in command]
+
+
+def test_short_stages_are_not_reported(session_cluster):
+    """Ray Train takes a report every two seconds and lets the next one wait."""
+    from orchestrator.execution.lane import _report
+
+    outcome = Outcome("key", Status.SEALED, trained=True)
+    _report(outcome, 3.9)  # outside of a lane a report is an error
+    with pytest.raises(RuntimeError):
+        _report(outcome, 4.1)
+
+
 def test_a_lane_survives_killed_and_raising_and_diverging_stages(run, tmp_path, capfd):
     """One group start, and one more for each broken group: kill 1, raise 2."""
     works = [
