@@ -71,9 +71,10 @@ class SweepDriver:
             start = sweep_start(self.problem, self.search, self.study, trials)
             self.display.begin_sweep(start)
             try:
-                left = remaining(self.study, self.search)
-                files = self._drive(events) if left else meanwhile(lambda: self._leave(events))
-                files.result()
+                if remaining(self.study, self.search):
+                    self._drive(events).result()
+                else:
+                    self._leave(events)
             except BaseException as error:
                 kind = End.KILLED if isinstance(error, KeyboardInterrupt) else End.FAILED
                 events.end(kind, str(error) or "interrupted")
