@@ -129,11 +129,6 @@ class StagePolicy:
         self._cancelled = True
         return [event for waiter in self._stages.waiters for event in self.drop(waiter)]
 
-    @property
-    def closed(self) -> bool:
-        """Whether nothing will be submitted any more."""
-        return self._closed
-
     def close(self) -> None:
         """Nothing will be submitted any more; lanes leave once everything has ended."""
         self._closed = True

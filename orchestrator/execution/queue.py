@@ -135,7 +135,8 @@ class StageQueue(LaneSide, Protocol):
         ...
 
     def poll(self, cursor: int, wait_s: float = 0.0) -> Poll:
-        """Events from ``cursor`` on; waits up to ``wait_s`` for news.
+        """Events from ``cursor`` on; waits up to ``wait_s`` for news, and not where everything is
+        over.
 
         Those before the cursor are forgotten. A cursor of an earlier incarnation is before all.
         """
@@ -249,9 +250,13 @@ class QueueState:
             open=self._policy.open_count(),
         )
 
-    def news(self) -> tuple[int, int, bool]:
-        """Changes when a poll has something new to tell, or its follower may leave."""
-        return self._first + len(self._events), self._progress_count, self._policy.closed
+    def news(self) -> tuple[int, int]:
+        """Changes when a poll has something new to tell."""
+        return self._first + len(self._events), self._progress_count
+
+    def is_over(self) -> bool:
+        """Whether nothing is open and nothing more will come."""
+        return self._policy.is_over()
 
 
 class LocalQueue:
@@ -312,7 +317,8 @@ class LocalQueue:
             poll, seen = self._state.poll(cursor), self._state.news()
             if poll.events or not wait_s:
                 return poll
-            self._changed.wait_for(lambda: self._state.news() != seen, wait_s)
+            state = self._state
+            self._changed.wait_for(lambda: state.news() != seen or state.is_over(), wait_s)
             return self._state.poll(cursor)
 
     @contextlib.contextmanager

@@ -101,10 +101,11 @@ class _QueueActor:
         await self._tell()
 
     async def poll(self, cursor: int, wait_s: float) -> str:
-        poll, seen = self._state.poll(cursor), self._state.news()
+        state = self._state
+        poll, seen = state.poll(cursor), state.news()
         if not poll.events and wait_s:
-            await self._until(lambda: self._state.news() != seen, wait_s)
-            poll = self._state.poll(cursor)
+            await self._until(lambda: state.news() != seen or state.is_over(), wait_s)
+            poll = state.poll(cursor)
         return json.dumps(
             {
                 "incarnation": poll.incarnation,

@@ -71,12 +71,15 @@ class QueueConformance:
         assert queue.poll(poll.cursor).events == ()
 
     def test_who_follows_hears_at_once_that_nothing_more_will_come(self, queue):
+        assert queue.poll(0).open == 0  # it works now, an actor too
         closing = threading.Timer(0.2, queue.close)
         closing.start()
         began = time.monotonic()
         assert queue.poll(0, 60).events == ()
         assert time.monotonic() - began < 30
         closing.join()
+        assert queue.poll(0, 60).events == ()  # closed long ago
+        assert time.monotonic() - began < 30
 
     def test_a_report_may_come_with_the_next_question(self, queue):
         queue.submit("w", [*self.works, StageWork("c", "b")])
