@@ -89,12 +89,13 @@ class SweepDriver:
         from orchestrator.search.tuner import run_tuner
 
         tally = StageTally(self.problem, self.store)
-        loading: list[Future[None]] = []  # the plots' libraries, at the end of the first trial
+        # The plots' libraries, at the end of the first trial; one trial alone has no plots.
+        loading: list[Future[None]] = []
 
         def on_trial(event: TrialEvent) -> None:
             if isinstance(event, TrialStarted):
                 tally.begin(event.params)
-            elif isinstance(event, TrialEnded) and not loading:
+            elif isinstance(event, TrialEnded) and not loading and self.search.trials > 1:
                 loading.append(meanwhile(plots.load))
             events.hear(event)
             self.display.trial(event)

@@ -30,9 +30,8 @@ _Plot = tuple[str, str, Callable[[], Any]]
 
 def load() -> None:
     """Import what ``plots_page`` needs, so that it need not: seconds where all cores are busy."""
-    from optuna import importance, visualization
-
-    _ = importance.get_param_importances, visualization.plot_slice
+    for name in ("optuna.importance", "optuna.visualization"):
+        importlib.import_module(name)
 
 
 def plots_page(study: Study, objectives: Sequence[str], title: str) -> str | None:

@@ -25,6 +25,7 @@ from orchestrator.app.rerun.branching import branch
 from orchestrator.app.rerun.training import RerunFailed
 from orchestrator.app.rerun.verifying import verify
 from orchestrator.app.stages import find_stage
+from orchestrator.display.numbers import counted
 
 if TYPE_CHECKING:
     from orchestrator.config import StoreConfig
@@ -85,8 +86,7 @@ def rerun(
 
 def _lacks(key: str, missing: Sequence[str]) -> str:
     listed = ", ".join(each[:12] for each in missing)
-    stages = "1 stage" if len(missing) == 1 else f"{len(missing)} stages"
     return (
-        f"the parent of stage {key[:12]} is not in the store: {stages} would have to be trained "
-        f"first ({listed}, the oldest first); --ancestors does that"
+        f"the parent of stage {key[:12]} is not in the store: {counted(len(missing), 'stage')} "
+        f"would have to be trained first ({listed}, the oldest first); --ancestors does that"
     )
