@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from had_core.configs import Optimizer, Schedule, TrainConfig
 from had_core.parallel import Parallel
@@ -46,26 +48,19 @@ class GradBuffer:
 
 
 class StageOptimizer:
-    """A fresh optimiser for one stage, with its schedule and a tensor-only state."""
+    """A fresh optimiser for one stage, with its schedule and a tensor-only state.
+
+    The updates are torch's fused kernels by their functional names. Its optimiser classes would
+    import torch's compiler with the first instance: a second and 75 MB in every process.
+    """
 
     def __init__(
         self, config: TrainConfig, parameters: Mapping[str, nn.Parameter], total_steps: int
     ) -> None:
-        self._config, self._parameters, self._total = config, dict(parameters), total_steps
-        ordered = [parameters[name] for name in sorted(parameters)]
-        self._optimizer: torch.optim.Optimizer
-        if config.optimizer is Optimizer.ADAM:
-            self._optimizer = torch.optim.Adam(
-                ordered, lr=config.lr, weight_decay=config.weight_decay, fused=True
-            )
-        else:
-            self._optimizer = torch.optim.SGD(
-                ordered,
-                lr=config.lr,
-                weight_decay=config.weight_decay,
-                momentum=config.momentum,
-                fused=True,
-            )
+        self._config, self._total = config, total_steps
+        self._parameters = {name: parameters[name] for name in sorted(parameters)}
+        self._state: dict[str, dict[str, Tensor]] = {name: {} for name in self._parameters}
+        self._update = self._adam if config.optimizer is Optimizer.ADAM else self._sgd
 
     def lr_at(self, step: int) -> float:
         """Learning rate of the 0-based ``step``."""
@@ -74,17 +69,64 @@ class StageOptimizer:
         return self._config.lr * 0.5 * (1 + math.cos(math.pi * step / self._total))
 
     def step(self, step: int) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.lr_at(step)
-        self._optimizer.step()
+        parameters: list[Tensor] = list(self._parameters.values())
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if len(gradients) < len(parameters):
+            raise RuntimeError("every trained parameter needs a gradient; see GradBuffer")
+        with torch.no_grad():
+            self._update(parameters, gradients, self.lr_at(step))
+
+    def _adam(self, parameters: list[Tensor], gradients: list[Tensor], lr: float) -> None:
+        """Kingma & Ba, 2015, algorithm 1, with their constants; weight decay added to gradients."""
+        for name, parameter in self._parameters.items():
+            if not self._state[name]:
+                self._state[name] = {
+                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+        adam(
+            parameters,
+            gradients,
+            [state["exp_avg"] for state in self._state.values()],
+            [state["exp_avg_sq"] for state in self._state.values()],
+            [],
+            [state["step"] for state in self._state.values()],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            lr=lr,
+            weight_decay=self._config.weight_decay,
+            maximize=False,
+        )
+
+    def _sgd(self, parameters: list[Tensor], gradients: list[Tensor], lr: float) -> None:
+        """Heavy-ball momentum, started with the first gradient; none where it is 0."""
+        buffers = [state.get("momentum_buffer") for state in self._state.values()]
+        sgd(
+            parameters,
+            gradients,
+            buffers,
+            fused=True,
+            weight_decay=self._config.weight_decay,
+            momentum=self._config.momentum,
+            lr=lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+        for state, buffer in zip(self._state.values(), buffers, strict=True):
+            if buffer is not None:
+                state["momentum_buffer"] = buffer
 
     def state(self) -> dict[str, Tensor]:
         """``<parameter>/<state>`` to tensor, e.g. ``encoder.conv1.weight/exp_avg``."""
         return {
             f"{name}/{key}": value
-            for name, parameter in self._parameters.items()
-            for key, value in self._optimizer.state[parameter].items()
-            if isinstance(value, Tensor)
+            for name, state in self._state.items()
+            for key, value in state.items()
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -96,4 +138,4 @@ class StageOptimizer:
                 kept = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
             else:
                 kept = value.clone()
-            self._optimizer.state[parameter][key] = kept
+            self._state[name][key] = kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from pathlib import Path
 
 # Before torch, Ray or MLflow are imported by any test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,6 +41,13 @@ def pytest_collection():
     finally:
         gc.freeze()
         gc.enable()
+
+
+def pytest_ignore_collect(collection_path, config):
+    """``-m unit`` imports no other tier."""
+    if config.option.markexpr == "unit" and collection_path.parent == Path(__file__).parent:
+        return collection_path.name in _TIERS or None
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects

@@ -103,13 +103,7 @@ def open_worker(settings: WorkerSettings, parallel: Parallel) -> StageRunner:
     scratch = Path(settings.scratch) if settings.scratch else None
     dataset = ShardDataset.open(Path(settings.dataset))
     store = Store.open(settings.store) if parallel.rank == 0 else None
-    _load_optimiser_code()
     return StageWorker(settings, dataset, store, Runtime(parallel, device, scratch))
-
-
-def _load_optimiser_code() -> None:
-    """torch imports its compiler (seconds) with the first optimiser: at lane start, in no stage."""
-    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.0)
 
 
 class StageWorker:

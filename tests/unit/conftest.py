@@ -3,10 +3,13 @@ from __future__ import annotations
 import builtins
 import copy
 import errno
+import functools
 import io
 import os
 
 import pytest
+import typer.main
+import typer.testing
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +42,14 @@ def settings_read_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConfigRepository, "load_config", load_config)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_built_once():
+    """Typer looks at every parameter of every command whenever one is called in a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", functools.cache(typer.main.get_command))
         yield
 
 
