@@ -137,12 +137,26 @@ class MlflowWriter:
         """Bring one run to its record; whether anything had to be done."""
         known = index.find(record.uid)
         changed = False
-        if known is None or not known.shows(record):
+        if known is not None and known.lacks_late_tags(record):
+            changed = self._tag(record, known)
+        elif known is None or not known.shows(record):
             known, changed = self._bring(index, record, known)
         if known.shows(record):
-            known.rest()
+            known.rest(record.body)
             self._fold.settle(record.uid)
         return changed
+
+    def _tag(self, record: RunRecord, known: KnownRun) -> bool:
+        """Bring the late tags to a run that shows the rest; it is not even read for that."""
+        from mlflow.entities import RunTag
+
+        assert self._client is not None
+        if known.synced == record.digest:
+            return False
+        tags = [RunTag(*tag) for tag in {**record.late_tags, "had.synced": record.digest}.items()]
+        self._client.log_batch(known.run_id, tags=tags, synchronous=True)
+        known.synced = record.digest
+        return True
 
     def _bring(
         self, index: RunIndex, record: RunRecord, known: KnownRun | None

@@ -18,6 +18,9 @@ from orchestrator.tracking.events import DatasetRef, PictureRef, Scalar
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
+LATE_TAGS = ("had.trial_state",)
+"""Tags that come to runs which are over and shown: when a trial ends, to all runs below it."""
+
 
 class Point(NamedTuple):
     """One value of one metric; ``time_ms`` comes from the event, so that repeats are equal."""
@@ -107,11 +110,25 @@ class RunRecord:
     def ended(self) -> bool:
         return self.status != "RUNNING"
 
+    @property
+    def late_tags(self) -> dict[str, str]:
+        return {name: self.tags[name] for name in LATE_TAGS if name in self.tags}
+
+    @cached_property
+    def body(self) -> str:
+        """Changes whenever anything but the late tags changes."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["tags"] = {k: v for k, v in self.tags.items() if k not in LATE_TAGS}
+        return _digest(_ENCODER.encode(values))
+
     @cached_property
     def digest(self) -> str:
         """Changes whenever anything that MLflow shows changes."""
-        text = _ENCODER.encode({field.name: getattr(self, field.name) for field in fields(self)})
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest(self.body + _ENCODER.encode(self.late_tags))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _plain(value: object) -> object:

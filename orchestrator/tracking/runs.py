@@ -40,6 +40,7 @@ class KnownRun:
 
     Attributes:
         synced: digest of the record that it shows in full.
+        body: digest of that record without its late tags, if this process wrote it.
         resting: shown in full, and tags and params were forgotten; ``wake`` before changing it.
         fresh: made by this process, which has seen every call on it succeed.
         linked: data set and model inputs are logged.
@@ -51,6 +52,7 @@ class KnownRun:
     end_ms: int | None
     synced: str | None
     model_id: str | None
+    body: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     deleted: bool = False
@@ -80,6 +82,10 @@ class KnownRun:
         there = self.status == record.status and self.end_ms == record.end_ms
         return record.ended and there and self.synced == record.digest
 
+    def lacks_late_tags(self, record: RunRecord) -> bool:
+        """Whether all but the late tags of ``record`` is there."""
+        return self.resting and not self.deleted and self.body == record.body
+
     def unsent(self, items: Iterable[S]) -> list[S]:
         """Those that are not surely there yet."""
         return [item for item in items if item not in (self.sent or ())]
@@ -89,8 +95,9 @@ class KnownRun:
         self.sent = self.sent or set()
         self.sent.update(items)
 
-    def rest(self) -> None:
+    def rest(self, body: str | None = None) -> None:
         """Forget what is only needed to change the run: there may be tens of thousands."""
+        self.body = body
         self.tags, self.params, self.sent = {}, {}, None
         self.resting, self.fresh, self.linked = True, False, False
 
