@@ -15,12 +15,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from had_core.errors import BadInput
 from orchestrator.app.datasets import fingerprints_of, open_dataset
-from orchestrator.app.meanwhile import meanwhile
 from orchestrator.app.preflight import check_before_writing, check_place
 from orchestrator.app.results_table import FILE
 from orchestrator.app.run import location, record, tasks_of
@@ -61,7 +61,6 @@ def sweep(config: RunConfig, display: SweepDisplay, more: int = 0) -> SweepResul
     check_before_writing(config)
     store = Store.open(config.store.root)
     dataset = open_dataset(config.dataset, display.note)
-    constant = meanwhile(lambda: constant_row(dataset, store, config.slicing))
     problem = SweepProblem(config, fingerprints_of(dataset.manifest), tasks_of(config, dataset))
     begun = store.runs.read(config.name) is not None
     if not begun:
@@ -75,6 +74,7 @@ def sweep(config: RunConfig, display: SweepDisplay, more: int = 0) -> SweepResul
         study.set_user_attr(
             TRIALS, search.trials
         )  # not when refused: the next +N would count twice
+        constant = partial(constant_row, dataset, store, config.slicing)
         driver = SweepDriver(problem, search, study, store, dataset, display, constant)
         driver.run()
         if driver.interrupted:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -43,7 +43,8 @@ class SweepDriver:
 
     Attributes:
         search: with as many trials as are wanted now.
-        constant: scores of the best constant prediction, on their way into the store.
+        score_constant: scores the best constant prediction and stores what it found; seconds of
+            work, for which Ray's start leaves time.
         trained: stages that were trained so far.
         interrupted: whether someone pressed Ctrl-C.
     """
@@ -54,9 +55,10 @@ class SweepDriver:
     store: Store
     dataset: ShardDataset
     display: SweepDisplay
-    constant: Future[Row]
+    score_constant: Callable[[], Row]
     trained: int = 0
     interrupted: bool = False
+    _constant: Future[Row] = field(init=False, repr=False)
 
     def run(self) -> None:
         """Everything from the first trial to the last, journalled and tracked."""
@@ -68,6 +70,7 @@ class SweepDriver:
             events = SweepJournal(journal, self.problem, self.store)
             trials = trial_results(self.study)
             events.begin(self.dataset, trials)
+            self._constant = meanwhile(self.score_constant)
             start = sweep_start(self.problem, self.search, self.study, trials)
             self.display.begin_sweep(start)
             try:
@@ -109,7 +112,7 @@ class SweepDriver:
         with _engine(self.problem.config, self.store, self.dataset) as (session, scratch):
 
             def run(stop: Callable[[], bool]) -> None:
-                self.constant.result()  # every trial reads it
+                self._constant.result()  # every trial reads it
                 wanted = (self.search, self.study, self.problem, session.queue)
                 if scratch is None:
                     run_inline(*wanted, on_trial, stop, may_begin=self._within_budget)
@@ -129,7 +132,7 @@ class SweepDriver:
         from orchestrator.search import plots
 
         config = self.problem.config
-        self.constant.result()  # the table refers to it
+        self._constant.result()  # the table refers to it
         rows = [
             TrialRows(self.problem.results(trial.params), trial.label, trial.state, trial.params)
             for trial in trial_results(self.study)
