@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import builtins
-import copy
 import errno
 import functools
 import io
 import os
+import pickle
 
 import pytest
 import typer.main
@@ -37,8 +37,8 @@ def settings_read_once():
         if files != {tree}:  # a test's own tree, or none
             return read(self, config_path)
         if config_path not in known:
-            known[config_path] = read(self, config_path)
-        return copy.deepcopy(known[config_path])
+            known[config_path] = pickle.dumps(read(self, config_path))
+        return pickle.loads(known[config_path])  # each its own; sooner than deepcopy
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConfigRepository, "load_config", load_config)
