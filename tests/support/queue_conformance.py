@@ -72,7 +72,7 @@ class QueueConformance:
 
     def test_who_follows_hears_at_once_that_nothing_more_will_come(self, queue):
         assert queue.poll(0).open == 0  # it works now, an actor too
-        closing = threading.Timer(0.2, queue.close)
+        closing = threading.Timer(0.1, queue.close)
         closing.start()
         began = time.monotonic()
         assert queue.poll(0, 60).events == ()
@@ -174,8 +174,8 @@ class QueueConformance:
 
     def test_poll_waits_for_news(self, queue):
         queue.submit("w", self.works[:1])
-        assert queue.poll(0, 0.1).events == ()
-        timer = threading.Timer(0.3, lambda: queue.next("l"))
+        assert queue.poll(0, 0.05).events == ()
+        timer = threading.Timer(0.1, lambda: queue.next("l"))
         timer.start()
         assert len(queue.poll(0, 600).events) == 1
         timer.join()
@@ -216,7 +216,7 @@ class QueueConformance:
         heard = []
         thread = threading.Thread(target=lambda: heard.append(queue.wait(["a", "b"], 60)))
         thread.start()
-        thread.join(0.3)
+        thread.join(0.1)
         assert thread.is_alive() and not heard
         queue.finish(lease, Outcome("a", Status.SEALED))
         thread.join(30)
@@ -225,7 +225,7 @@ class QueueConformance:
 
     def test_wait_gives_up_after_its_time(self, queue):
         queue.submit("w", self.works)
-        wait = queue.wait(["a", "b"], 0.2)
+        wait = queue.wait(["a", "b"], 0.1)
         assert (wait.ended, wait.open) == ({}, 2)
 
     def test_wait_names_what_was_never_submitted_at_once(self, queue):

@@ -113,19 +113,21 @@ def test_heard_events_are_forgotten():
 
 def test_a_call_of_a_lane_that_died_takes_no_stage():
     """Its new workers ask, too; one of the two calls is answered by nobody."""
-    queue = LocalQueue(patience_s=5.0)
-    answers = []
+    queue = LocalQueue(patience_s=60)
+    answers = {}
 
-    def ask():
-        answers.append(queue.next("l"))
+    def ask(call):
+        answers[call] = queue.next("l")
 
-    threads = [threading.Thread(target=ask) for _ in range(2)]
-    for thread in threads:
+    threads = [threading.Thread(target=ask, args=(call,)) for call in ("dead", "new")]
+    for asked, thread in enumerate(threads, 1):
         thread.start()
-        while queue._state.asked("l") < threads.index(thread) + 1:
+        while queue._state.asked("l") < asked:
             time.sleep(0.001)
     queue.submit("w", [StageWork("a", None)])
-    for thread in threads:
-        thread.join(20)
-    grants = [answer for answer in answers if isinstance(answer, Grant)]
-    assert [grant.lease for grant in grants] == [Lease("a", "l", 1)]
+    threads[1].join(20)
+    assert answers["new"].lease == Lease("a", "l", 1)
+    queue.finish(answers["new"].lease, Outcome("a", Status.SEALED))
+    queue.close()  # so that the other call is answered at once
+    threads[0].join(20)
+    assert answers["dead"] == Idle()

@@ -30,7 +30,7 @@ from orchestrator.tracking.journal import Journal, JournalReader
 @pytest.fixture(autouse=True)
 def quick_polls(monkeypatch):
     """A driver that hears nothing looks at its lanes more often than every half a second."""
-    monkeypatch.setattr("orchestrator.execution.watch._POLL_S", 0.1)
+    monkeypatch.setattr("orchestrator.execution.watch._POLL_S", 0.02)
 
 
 WORKS = (StageWork("a", None), StageWork("b", "a"), StageWork("c", "a"))
@@ -50,14 +50,15 @@ def run_all(session, works=WORKS):
 
 
 def test_a_dead_lane_leaves_its_stage_to_the_others():
-    queue = LocalQueue()
+    queue, taken = LocalQueue(), threading.Event()
 
     def dies():
         queue.next("one")
+        taken.set()
         raise RuntimeError("controller died")
 
     def works():
-        time.sleep(0.2)  # so that the other one takes the first stage
+        taken.wait(10)  # so that the other one takes the first stage
         seal_all(queue, "two")()
 
     ended = run_all(session_of(queue, FakeLane("one", dies), FakeLane("two", works)))
@@ -115,7 +116,7 @@ def test_a_restarted_queue_hears_everything_again():
 
     def restart():
         ready.wait(10)
-        time.sleep(0.2)
+        time.sleep(0.05)  # a few polls
         queue.restart()
 
     thread = threading.Thread(target=restart)
@@ -144,7 +145,7 @@ def test_watch_goes_on_until_it_is_told_to_close():
             queue.submit(f"t{number}", [StageWork(f"s{number}", None)])
             assert queue.wait([f"s{number}"], 10).ended
             queue.drop(f"t{number}")
-            time.sleep(0.15)  # nothing is open, for longer than a poll: the search thinks
+            time.sleep(0.05)  # nothing is open, for longer than a poll: the search thinks
         results.append(session.open)
         session.close()
 
@@ -168,9 +169,9 @@ def test_after_a_restart_the_session_is_as_closed_as_before():
     session.close()
 
     def restart():
-        time.sleep(0.15)
+        time.sleep(0.05)
         queue.restart()
-        time.sleep(0.3)
+        time.sleep(0.1)
         gate.set()
 
     thread = in_thread(restart)
