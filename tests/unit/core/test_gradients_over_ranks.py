@@ -32,7 +32,6 @@ def gradients(config, dataset, student, teacher, parallel, dtype):
     split = dataset.split("train")
     source = BatchSource(config, split, parallel, torch.device("cpu"))
     tasks = resolve_tasks(config, split.tasks)
-    frozen = build_net(config, tasks, teacher).to(dtype).frozen_copy()
     net = build_net(config, tasks, teacher)
     net.load_state_dict(dict(student))
     net = net.to(dtype)
@@ -40,7 +39,10 @@ def gradients(config, dataset, student, teacher, parallel, dtype):
     distilled = config.method.distilled(config.old_tasks)
     trained = trained_parameters(config, net, distilled)
     stage = StageContext(net, tasks[:-1], tasks[-1:], {})
-    live = LiveTeacher(frozen, distilled, config.train.precision) if distilled else None
+    live = None
+    if distilled:
+        frozen = build_net(config, tasks, teacher).to(dtype).frozen_copy()
+        live = LiveTeacher(frozen, distilled, config.train.precision)
     trainer = StageTrainer(stage, config.method.build(), live, config.train, trained, 1, parallel)
     trainer.optimizer = _NoUpdate()
     batch = next(iter(source.epoch(1)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from micro import MICRO_TRAIN, ORDER, fit_config
+from micro import MICRO_NET, MICRO_TRAIN, ORDER, fit_config
 from thread_parallel import on_ranks
 
 from had_core.configs import (
@@ -44,11 +44,13 @@ class Case:
     workers: tuple[int, int] = (1, 1)
 
 
-def spec(workers_batch: int | None = None, parent_seed: int = 0, **changes) -> FitSpec:
-    config = fit_config(POSITION, **{"train": BASE, **changes})
+def spec(
+    workers_batch: int | None = None, parent_seed: int = 0, position: int = POSITION, **changes
+) -> FitSpec:
+    config = fit_config(position, **{"train": BASE, **changes})
     parent = None
-    for position in range(1, POSITION):
-        earlier = fit_config(position, NaiveConfig(), net=config.net, train=BASE, seed=parent_seed)
+    for before in range(1, position):
+        earlier = fit_config(before, NaiveConfig(), net=config.net, train=BASE, seed=parent_seed)
         parent = FitSpec(parent, earlier, "data-a")
     return FitSpec(parent, config, "data-a", workers_batch)
 
@@ -58,7 +60,8 @@ def train(**changes) -> dict:
 
 
 def net(**changes) -> dict:
-    return {"net": replace(fit_config().net, **changes)}
+    """At position 1: a chain has one net, and the fits before would be trained anew as well."""
+    return {"net": replace(MICRO_NET, **changes), "position": 1}
 
 
 def loss(**changes) -> dict:
@@ -93,11 +96,11 @@ CASES: dict[str, Case] = {
     "method.loss.mean": case(loss(mean=GroupMean.ARITHMETIC)),
     "method.loss.bins": case(loss(bins=5)),
     "method.loss.variant": case(loss(variant=Variant.RELEASED)),
-    "net.encoder": case(net(encoder=Encoder.RESNET18)),
-    "net.output_stride": case(net(output_stride=16)),
-    "net.norm": case(net(norm=Norm.SYNC)),
-    "net.decoder_channels": case(net(decoder_channels=4)),
-    "net.aspp_rates": case(net(aspp_rates=(1, 1, 2))),
+    "net.encoder": case(net(encoder=Encoder.RESNET18), net()),
+    "net.output_stride": case(net(output_stride=16), net()),
+    "net.norm": case(net(norm=Norm.SYNC), net()),
+    "net.decoder_channels": case(net(decoder_channels=4), net()),
+    "net.aspp_rates": case(net(aspp_rates=(1, 1, 2)), net()),
     "train.epochs": case(train(epochs=2)),
     "train.batch_size": case(train(batch_size=4)),
     "train.drop_last": case(train(**SMALL, drop_last=False), train(**SMALL)),
@@ -141,7 +144,7 @@ def other_dataset(tmp_path_factory):
     from had_core.data.rooms import RoomsConfig, build
 
     path = tmp_path_factory.mktemp("data") / "other"
-    build(path, RoomsConfig(seed=1, train=40, test=8, height=24, width=32))
+    build(path, RoomsConfig(seed=1, train=26, test=1, height=24, width=32))
     return ShardDataset.open(path)
 
 
@@ -226,11 +229,10 @@ def test_weights_file_enters_the_key_by_content_not_by_path(weights, micro_datas
         (tmp_path / f"{name}.safetensors").write_bytes(to_bytes(encoder))
 
     def stage_1(path) -> FitSpec:
-        named = net(weights=str(path), weights_sha256=sha256(path))
-        return FitSpec(None, fit_config(1, **named), "data-a")
+        return spec(**net(weights=str(path), weights_sha256=sha256(path)))
 
     first, second = stage_1(tmp_path / "a.safetensors"), stage_1(tmp_path / "b.safetensors")
-    assert first.key == second.key != FitSpec(None, fit_config(1), "data-a").key
+    plain = spec(**net())
+    assert first.key == second.key != plain.key
     assert first_difference(weights(first), fit(second.config, micro_dataset).state) is None
-    plain = fit(fit_config(1), micro_dataset).state
-    assert first_difference(weights(first), plain) is not None
+    assert first_difference(weights(first), weights(plain)) is not None

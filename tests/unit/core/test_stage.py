@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from micro import MICRO_TRAIN, ORDER, fit_config
+from micro import MICRO_NET, MICRO_TRAIN, ORDER, fit_config
 from thread_parallel import on_ranks
 
 from had_core.configs import Augment, Norm, Schedule, TeacherCache
 from had_core.errors import BadInput, Cancelled, NonFiniteLoss
 from had_core.evaluation import evaluate
 from had_core.methods import HadConfig, NaiveConfig
+from had_core.parallel import Solo
 from had_core.progress import OPENING_STEPS, FitProgress, SilentObserver
 from had_core.stage import Runtime, fit
 from had_core.tensors import first_difference
@@ -35,41 +36,65 @@ class Recorder(SilentObserver):
 
 
 @pytest.fixture(scope="module")
-def parent(micro_dataset):
-    return fit(fit_config(1), micro_dataset).state
+def fitted(micro_dataset):
+    """``fitted(config, ranks=1)``: the result on every rank, trained once a module from what
+    ``fitted`` gives at the position before."""
+    known = {}
+
+    def fitted(config, ranks=1):
+        name = repr(config), ranks
+        if name not in known:
+            position = len(config.tasks)
+            parent = fitted(fit_config(position - 1))[0].state if position > 1 else None
+
+            def run(parallel):
+                runtime = Runtime(parallel=parallel)
+                return fit(config, micro_dataset, parent=parent, runtime=runtime)
+
+            known[name] = [run(Solo())] if ranks == 1 else on_ranks(ranks, run)
+        return known[name]
+
+    return fitted
 
 
-def test_same_settings_give_the_same_weights_bit_for_bit(micro_dataset, parent):
-    first = fit(fit_config(2), micro_dataset, parent=parent)
+@pytest.fixture(scope="module")
+def parent(fitted):
+    return fitted(fit_config(1))[0].state
+
+
+def test_same_settings_give_the_same_weights_bit_for_bit(micro_dataset, parent, fitted):
+    (first,) = fitted(fit_config(2))
     again = fit(fit_config(2), micro_dataset, parent=parent)
     assert first_difference(first.state, again.state) is None
 
 
-def test_training_moves_the_encoder_and_keeps_unused_heads(micro_dataset, parent):
-    naive = fit(fit_config(2, NaiveConfig()), micro_dataset, parent=parent).state
+def test_training_moves_the_encoder_and_keeps_unused_heads(parent, fitted):
+    naive = fitted(fit_config(2, NaiveConfig()))[0].state
     moved = {name for name in parent if not torch.equal(parent[name], naive[name])}
     assert any(name.startswith("encoder.") for name in moved)
     assert not any(name.startswith("heads.semantic.") for name in moved)
 
 
-def test_had_trains_the_old_heads_too(micro_dataset, parent):
-    had = fit(fit_config(2), micro_dataset, parent=parent).state
+def test_had_trains_the_old_heads_too(parent, fitted):
+    had = fitted(fit_config(2))[0].state
     heads = [name for name in parent if name.startswith("heads.semantic.")]
     assert any(not torch.equal(parent[name], had[name]) for name in heads)
 
 
 @pytest.mark.parametrize("weight", [0.0, {"semantic": 0.0}])
-def test_had_with_lambda_0_is_naive_bit_for_bit(micro_dataset, parent, weight):
-    naive = fit(fit_config(2, NaiveConfig()), micro_dataset, parent=parent)
+def test_had_with_lambda_0_is_naive_bit_for_bit(micro_dataset, parent, fitted, weight):
+    (naive,) = fitted(fit_config(2, NaiveConfig()))
     had = fit(fit_config(2, HadConfig(weight=weight)), micro_dataset, parent=parent)
     assert first_difference(naive.state, had.state) is None
 
 
 @pytest.mark.parametrize("schedule", list(Schedule))
 @pytest.mark.parametrize("stop_after", [1, 2])
-def test_resume_is_bitwise_the_uninterrupted_run(micro_dataset, parent, stop_after, schedule):
+def test_resume_is_bitwise_the_uninterrupted_run(
+    micro_dataset, parent, fitted, stop_after, schedule
+):
     config = fit_config(2, train=replace(MICRO_TRAIN, epochs=3, schedule=schedule))
-    whole = fit(config, micro_dataset, parent=parent)
+    (whole,) = fitted(config)
     first = Recorder(stop_after)
     with pytest.raises(Cancelled):
         fit(config, micro_dataset, parent=parent, observer=first)
@@ -89,13 +114,11 @@ def test_resume_is_bitwise_the_uninterrupted_run(micro_dataset, parent, stop_aft
     assert (len(opening[0]), opening[1:]) == (min(whole.history[0].steps, OPENING_STEPS), [[], []])
 
 
-def test_evaluating_inside_a_stage_leaves_the_training_as_it_is(micro_dataset, parent):
-    settings = {"epochs": 3, "eval_every": 2}
-    config = fit_config(2, train=replace(MICRO_TRAIN, **settings))
-    plain = fit(
-        replace(config, train=replace(config.train, eval_every=0)), micro_dataset, parent=parent
-    )
-    first, at_end = Recorder(), []
+def test_evaluating_inside_a_stage_leaves_the_training_as_it_is(micro_dataset, parent, fitted):
+    three = replace(MICRO_TRAIN, epochs=3)
+    config = fit_config(2, train=replace(three, eval_every=2))
+    (plain,) = fitted(fit_config(2, train=three))
+    at_end = []
 
     class Watching(Recorder):
         def on_epoch(self, record, progress):
@@ -116,24 +139,17 @@ def test_evaluating_inside_a_stage_leaves_the_training_as_it_is(micro_dataset, p
     assert [r.scores for r in resumed.history] == [r.scores for r in scored.history]
 
 
-def test_ranks_evaluate_together(micro_dataset):
-    config = fit_config(1, train=replace(MICRO_TRAIN, eval_every=2))
-    plain = replace(config, train=MICRO_TRAIN)
-    left, right = on_ranks(2, lambda p: fit(config, micro_dataset, runtime=Runtime(parallel=p)))
-    alone, _ = on_ranks(2, lambda p: fit(plain, micro_dataset, runtime=Runtime(parallel=p)))
+def test_ranks_evaluate_together(fitted):
+    left, right = fitted(fit_config(1, train=replace(MICRO_TRAIN, eval_every=2)), ranks=2)
+    alone, _ = fitted(fit_config(1), ranks=2)
     assert left.history[1].scores == right.history[1].scores != {}
     assert first_difference(left.state, alone.state) is None
 
 
-def test_cache_off_and_float32_agree_up_to_rounding_and_float16_does_not(micro_dataset, parent):
+def test_cache_off_and_float32_agree_up_to_rounding_and_float16_does_not(fitted):
     # Position 3, where depth is old: a label survives float16, a value does not.
-    second = fit(fit_config(2), micro_dataset, parent=parent).state
     states = {
-        cache: fit(
-            fit_config(3, train=replace(MICRO_TRAIN, teacher_cache=cache)),
-            micro_dataset,
-            parent=second,
-        ).state
+        cache: fitted(fit_config(3, train=replace(MICRO_TRAIN, teacher_cache=cache)))[0].state
         for cache in TeacherCache
     }
     gap = first_difference(states[TeacherCache.OFF], states[TeacherCache.FLOAT32])
@@ -142,40 +158,31 @@ def test_cache_off_and_float32_agree_up_to_rounding_and_float16_does_not(micro_d
 
 
 @pytest.mark.parametrize("norm", [Norm.GROUP, Norm.SYNC, Norm.FROZEN])
-def test_two_ranks_train_what_one_does_up_to_rounding(micro_dataset, norm):
-    config = fit_config(1)
-    config = replace(config, net=replace(config.net, norm=norm))
-    one = fit(config, micro_dataset).history
-    two = on_ranks(2, lambda p: fit(config, micro_dataset, runtime=Runtime(parallel=p)).history)
-    for rank in two:
-        for left, right in zip(one, rank, strict=True):
+def test_two_ranks_train_what_one_does_up_to_rounding(fitted, norm):
+    config = fit_config(1, net=replace(MICRO_NET, norm=norm))
+    (one,) = fitted(config)
+    for rank in fitted(config, ranks=2):
+        for left, right in zip(one.history, rank.history, strict=True):
             assert left.terms == pytest.approx(right.terms, rel=2e-3)
             assert (left.images, left.steps) == (right.images, right.steps)
 
 
 @pytest.mark.parametrize("norm", [Norm.GROUP, Norm.BATCH])
-def test_ranks_end_with_equal_weights(micro_dataset, parent, norm):
-    config = fit_config(1)
-    config = replace(config, net=replace(config.net, norm=norm))
-    left, right = on_ranks(2, lambda p: fit(config, micro_dataset, runtime=Runtime(parallel=p)))
+def test_ranks_end_with_equal_weights(fitted, norm):
+    left, right = fitted(fit_config(1, net=replace(MICRO_NET, norm=norm)), ranks=2)
     assert first_difference(left.state, right.state) is None
 
 
-def test_two_ranks_share_the_teacher_cache_fill(micro_dataset, parent):
-    config = fit_config(2)
-    one = fit(config, micro_dataset, parent=parent).history
-    two = on_ranks(
-        3 - 1,
-        lambda p: fit(config, micro_dataset, parent=parent, runtime=Runtime(parallel=p)).history,
-    )
-    assert one[0].terms == pytest.approx(two[0][0].terms, rel=2e-2)
+def test_two_ranks_share_the_teacher_cache_fill(fitted):
+    (one,), two = fitted(fit_config(2)), fitted(fit_config(2), ranks=2)
+    assert one.history[0].terms == pytest.approx(two[0].history[0].terms, rel=2e-2)
 
 
 def test_flip_is_reproducible_and_changes_the_weights(micro_dataset):
-    train = replace(MICRO_TRAIN, augment=Augment.FLIP, teacher_cache=TeacherCache.OFF)
+    train = replace(MICRO_TRAIN, epochs=1, augment=Augment.FLIP, teacher_cache=TeacherCache.OFF)
     first = fit(fit_config(1, train=train), micro_dataset).state
     again = fit(fit_config(1, train=train), micro_dataset).state
-    plain = fit(fit_config(1), micro_dataset).state
+    plain = fit(fit_config(1, train=replace(train, augment=Augment.NONE)), micro_dataset).state
     assert first_difference(first, again) is None
     assert first_difference(first, plain) is not None
 

@@ -23,16 +23,16 @@ def method(request):
     return METHODS[request.param]()
 
 
-def fits_of(method, **train):
-    settings = replace(MICRO_TRAIN, **train)
-    return sequence_fits(method, ORDER, MICRO_NET, settings, MICRO_SLICING, 0)
+def fits_of(method):
+    train = replace(MICRO_TRAIN, epochs=1)
+    return sequence_fits(method, ORDER, MICRO_NET, train, MICRO_SLICING, 0)
 
 
-def run(method, dataset, parallel=None, **train):
+def run(method, dataset, parallel=None):
     """All fits of the micro sequence, each from the parent its shape names."""
     runtime = Runtime(parallel=parallel) if parallel else Runtime()
     results = []
-    for shape, config in fits_of(method, **train):
+    for shape, config in fits_of(method):
         parent = None if shape.parent is None else results[shape.parent]
         results.append(
             fit(
@@ -48,7 +48,7 @@ def run(method, dataset, parallel=None, **train):
 
 @pytest.fixture(scope="module")
 def trained(micro_dataset):
-    """``run`` with the usual settings, once a method."""
+    """``run``, once a method."""
     return cache(lambda method: run(method, micro_dataset))
 
 
@@ -108,10 +108,9 @@ def test_a_second_run_in_the_same_process_gives_the_same_weights(method, trained
         assert first_difference(left.state, right.state) is None
 
 
-def test_terms_are_the_same_over_ranks(method, micro_dataset):
-    one = run(method, micro_dataset, epochs=1)
-    two = on_ranks(2, lambda rank: run(method, micro_dataset, parallel=rank, epochs=1))[0]
-    for left, right in zip(one, two, strict=True):
+def test_terms_are_the_same_over_ranks(method, trained, micro_dataset):
+    two = on_ranks(2, lambda rank: run(method, micro_dataset, parallel=rank))[0]
+    for left, right in zip(trained(method), two, strict=True):
         assert left.history[0].terms == pytest.approx(right.history[0].terms, rel=2e-2, abs=1e-4)
 
 
