@@ -1,24 +1,29 @@
-"""A file system for the store that kills its own process at a chosen write, and helpers around it.
+"""A file system for the store that stops its own process at chosen writes, and helpers around it.
 
 Enumerate every write point of a scenario::
 
     log = writes_of(scenario, root)                         # runs it once to the end
     for moment in Moment:
-        for point in differing_points(log, moment):
-            assert run_killed(scenario, fresh_root, point, moment)
+        points = differing_points(log, moment)
+        fs = KillingFs(LocalFs(str(root)), points, moment)
+        for left in deaths(lambda: scenario(fs), root, folder):
             ...                                             # reopen, check, run again, compare
 
-``scenario`` takes a ``StoreFs``; ``Store(fs)`` makes a store of it. The kill is SIGKILL, so that no
-handler, ``finally`` or buffer gets a chance.
+``scenario`` takes a ``StoreFs``; ``Store(fs)`` makes a store of it. One forked child runs it and is
+stopped (SIGSTOP) at every point, and what is on the disk then is copied. That is what SIGKILL would
+leave: all threads stand still, and no handler, ``finally`` or buffer gets a chance. So n points
+cost one run and not n of them; when the copies are looked at, the child is gone.
 """
 
 from __future__ import annotations
 
 import enum
 import os
+import shutil
 import signal
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -28,10 +33,11 @@ from orchestrator.store.fs import temporary_beside
 
 T = TypeVar("T")
 Scenario = Callable[[StoreFs], object]
+Undo = Callable[[], None]
 
 
 class Moment(enum.Enum):
-    """When the process dies: before the write, half-way through it, or right after it."""
+    """When the process stops: before the write, half-way through it, or right after it."""
 
     BEFORE = "before"
     WITHIN = "within"
@@ -40,15 +46,15 @@ class Moment(enum.Enum):
 
 @dataclass
 class KillingFs:
-    """Wraps another file system, logs what changes it, and dies at write number ``point``.
+    """Wraps another file system, logs what changes it, and stops its process at chosen writes.
 
     Attributes:
-        point: 0-based number of the write to die at; None only logs.
+        point: 0-based number of the write, or of several; None only logs.
         log: ``"<operation> <path>"`` of every write that has begun.
     """
 
     inner: StoreFs
-    point: int | None = None
+    point: int | Collection[int] | None = None
     moment: Moment = Moment.BEFORE
     log: list[str] = field(default_factory=list)
 
@@ -86,34 +92,53 @@ class KillingFs:
         return self._step(
             f"move {source}",
             lambda: self.inner.move(source, target),
-            lambda: None,  # a rename has no half
+            lambda: _nothing,  # a rename has no half
         )
 
-    def _step(self, what: str, act: Callable[[], T], half: Callable[[], None]) -> T:
-        here = len(self.log) == self.point
+    def _step(self, what: str, act: Callable[[], T], half: Callable[[], Undo]) -> T:
+        here = self._is_point(len(self.log))
         self.log.append(what)
         if here and self.moment is not Moment.AFTER:
-            if self.moment is Moment.WITHIN:
-                half()
-            _die()
+            undo = half() if self.moment is Moment.WITHIN else _nothing
+            stop()
+            undo()
         result = act()
-        if here:
-            _die()
+        if here and self.moment is Moment.AFTER:
+            stop()
         return result
 
-    def _torn(self, path: str, data: bytes) -> Callable[[], None]:
-        """Half of the bytes under a temporary name: what a killed atomic write leaves."""
-        return lambda: self.inner.write(temporary_beside(path), data[: len(data) // 2])
+    def _is_point(self, number: int) -> bool:
+        return number in self.point if isinstance(self.point, Collection) else number == self.point
 
-    def _half_deleted(self, path: str) -> Callable[[], None]:
+    def _torn(self, path: str, data: bytes) -> Callable[[], Undo]:
+        """Half of the bytes under a temporary name: what a killed atomic write leaves."""
+
+        def half() -> Undo:
+            torn = temporary_beside(path)
+            self.inner.write(torn, data[: len(data) // 2])
+            return lambda: self.inner.delete(torn)
+
+        return half
+
+    def _half_deleted(self, path: str) -> Callable[[], Undo]:
         """A folder loses its first half; one file is gone or not."""
 
-        def half() -> None:
+        def half() -> Undo:
             names = self.inner.names(path)
             for name in names[: (len(names) + 1) // 2]:
                 self.inner.delete(f"{path}/{name}")
+            return _nothing  # the whole deletion comes next
 
         return half
+
+
+def _nothing() -> None:
+    """Nothing to undo."""
+
+
+def stop() -> None:
+    """Stand still, all threads, until whoever follows ``stops_of`` this process goes on."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # this thread here, and now
 
 
 def writes_of(scenario: Scenario, root: Path) -> list[str]:
@@ -134,10 +159,35 @@ def differing_points(log: Sequence[str], moment: Moment) -> list[int]:
     return halves if moment is Moment.WITHIN else list(range(len(log)))
 
 
-def run_killed(scenario: Scenario, root: Path, point: int, moment: Moment) -> bool:
-    """Run in a child process that dies at ``point``; whether it did."""
-    status = run_in_child(lambda: scenario(KillingFs(LocalFs(str(root)), point, moment)))
-    return status == -signal.SIGKILL
+def deaths(scenario: Callable[[], object], root: Path, folder: Path) -> list[Path]:
+    """What the death of a process at each of its stops leaves of ``root``, in order.
+
+    Args:
+        scenario: runs in a forked child, and stops there.
+        folder: a new one, for the copies.
+    """
+    left: list[Path] = []
+    for _ in stops_of(scenario):
+        left.append(folder / str(len(left)))
+        shutil.copytree(root, left[-1])
+    return left
+
+
+def stops_of(function: Callable[[], object]) -> Iterator[None]:
+    """Run ``function`` in a forked child; yields whenever that has stopped itself.
+
+    The child goes on with the next iteration, and is killed where it stands if there is none.
+    """
+    pid = start_child(function)
+    try:
+        while os.WIFSTOPPED(status := os.waitpid(pid, os.WUNTRACED)[1]):
+            yield
+            os.kill(pid, signal.SIGCONT)
+    except BaseException:  # the caller's
+        os.kill(pid, signal.SIGKILL)
+        join_child(pid)
+        raise
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def run_in_child(function: Callable[[], object]) -> int:
@@ -162,7 +212,3 @@ def start_child(function: Callable[[], object]) -> int:
 
 def join_child(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,35 +1,36 @@
 """The driver is killed at every write between the first epoch and the end of a stage.
 
-Store and journal are two sets of writes of one process; both are enumerated. Whatever happens, the
-same command again ends with bitwise the same weights, repeats no optimiser step of a finished epoch
-and trains nothing that is sealed.
+Store and journal are two sets of writes of one process; both are enumerated (see ``killing_fs``).
+Whatever happens, the same command again ends with bitwise the same weights, repeats no optimiser
+step of a finished epoch and trains nothing that is sealed.
 """
 
 from __future__ import annotations
 
-import os
-import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from killing_fs import KillingFs, Moment, differing_points, run_in_child
+from killing_fs import KillingFs, Moment, deaths, differing_points, stop, writes_of
 from stages import RUN, attempts, count_steps, execute, rows, steps_in, tree_of, weights
 
 from had_core.methods import NaiveConfig
 from had_core.step import StageTrainer
 from orchestrator.execution.driver import survey
 from orchestrator.plan.artifacts import ArtifactKind
-from orchestrator.store import LocalFs, Store
+from orchestrator.store import LocalFs, Store, StoreFs
 from orchestrator.tracking.events import EpochEnded, StageFinished
 from orchestrator.tracking.files import LocalFolder
 from orchestrator.tracking.journal import JournalReader
 
-EPOCHS, STEPS = 2, 2
+EPOCHS, STEPS = 2, 1
+STORE, STEPS_TAKEN = "store", "steps"
 
 
 @pytest.fixture(scope="module")
 def nano(tmp_path_factory):
-    """10 + 2 rooms of 16x24 pixels: an epoch of two steps takes a few hundredths of a second."""
+    """14 + 2 rooms of 16x24 pixels; an epoch is one step with three of a slice's four images, so
+    that another epoch has another batch."""
     from had_core.data import ShardDataset
     from had_core.data.rooms import RoomsConfig, build
 
@@ -41,7 +42,7 @@ def nano(tmp_path_factory):
 @pytest.fixture(scope="module")
 def problem(nano, tmp_path_factory):
     """One stage, and the store after an uninterrupted run."""
-    tree = tree_of(nano, methods=[NaiveConfig()], order=("semantic",), epochs=EPOCHS, batch_size=2)
+    tree = tree_of(nano, methods=[NaiveConfig()], order=("semantic",), epochs=EPOCHS, batch_size=3)
     store = Store.open(tmp_path_factory.mktemp("whole"))
     execute(tree, nano, store)
     return tree, nano, store
@@ -49,14 +50,14 @@ def problem(nano, tmp_path_factory):
 
 def writes_of_store(problem, root: Path) -> list[str]:
     tree, nano, _ = problem
-    fs = KillingFs(LocalFs(str(root)))
-    execute(tree, nano, Store(fs))
-    return fs.log
+    return writes_of(lambda fs: execute(tree, nano, Store(fs)), root)
 
 
-def check(problem, root: Path, ledger: Path, survived: list[tuple]) -> None:
-    """Run again and compare with the uninterrupted run; ``survived``: steps before the kill."""
+def check(problem, folder: Path) -> None:
+    """Run again and compare with the uninterrupted run."""
     tree, nano, whole = problem
+    root, ledger = folder / STORE, folder / STEPS_TAKEN
+    survived = steps_in(ledger)
     key = tree.roots[0].key
     store = Store.open(root)
     was_sealed = store.is_sealed(ArtifactKind.FIT, key)
@@ -101,51 +102,49 @@ def test_the_enumeration_covers_what_a_stage_writes(problem, tmp_path):
     assert order == sorted(order)
 
 
+def kills(problem, folder: Path, watch: Callable[[StoreFs], StoreFs]) -> list[Path]:
+    """What a kill at each stop of a driver leaves: a folder with its store and its steps."""
+    tree, nano, _ = problem
+    living = folder / "living"
+    living.mkdir(parents=True)
+
+    def drive() -> None:
+        count_steps(living / STEPS_TAKEN)
+        execute(tree, nano, Store(watch(LocalFs(str(living / STORE)))))
+
+    return deaths(drive, living, folder)
+
+
 @pytest.mark.parametrize("moment", [Moment.WITHIN, Moment.AFTER])
 def test_killed_at_every_write_of_the_store(problem, tmp_path, moment):
     """Before a write the disk is as it was after the one before, which AFTER covers."""
-    tree, nano, _ = problem
-    for point in differing_points(writes_of_store(problem, tmp_path / "log"), moment):
-        root, ledger = tmp_path / f"{point}", tmp_path / f"{point}.steps"
-
-        def scenario(root=root, ledger=ledger, point=point) -> None:
-            count_steps(ledger)
-            execute(tree, nano, Store(KillingFs(LocalFs(str(root)), point, moment)))
-
-        assert run_in_child(scenario) == -signal.SIGKILL
-        check(problem, root, ledger, steps_in(ledger))
+    points = differing_points(writes_of_store(problem, tmp_path / "log"), moment)
+    left = kills(problem, tmp_path, lambda fs: KillingFs(fs, points, moment))
+    assert len(left) == len(points)
+    for folder in left:
+        check(problem, folder)
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 def test_killed_at_every_write_of_the_journal(problem, tmp_path, before):
-    tree, nano, _ = problem
-    for point in range(100):
-        root, ledger = tmp_path / f"{point}", tmp_path / f"{point}.steps"
+    def watch(fs: StoreFs) -> StoreFs:
+        _stop_at_journal_writes(before)
+        return fs
 
-        def scenario(root=root, ledger=ledger, point=point) -> None:
-            count_steps(ledger)
-            _die_at_journal_write(point, before)
-            execute(tree, nano, Store.open(root))
-
-        status = run_in_child(scenario)
-        if status == 0:  # past the last write
-            assert point >= 2
-            return
-        assert status == -signal.SIGKILL
-        check(problem, root, ledger, steps_in(ledger))
-    raise AssertionError("the journal never ends")
+    left = kills(problem, tmp_path, watch)
+    assert len(left) >= 2
+    for folder in left:
+        check(problem, folder)
 
 
-def _die_at_journal_write(point: int, before: bool) -> None:
-    original, seen = LocalFolder.write, []
+def _stop_at_journal_writes(before: bool) -> None:
+    original = LocalFolder.write
 
     def write(self, name: str, data: bytes, *, durable: bool = False) -> None:
-        here = len(seen) == point
-        seen.append(name)
-        if here and before:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if before:
+            stop()
         original(self, name, data, durable=durable)
-        if here:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if not before:
+            stop()
 
     LocalFolder.write = write  # type: ignore[method-assign]

@@ -2,16 +2,29 @@
 
 The scenario is one stage as a worker executes it against the store. Every write point is
 enumerated, half-way through and after (before it the disk is as it was after the one before); then
-the same scenario runs again.
+the same scenario runs again on what a kill there leaves (see ``killing_fs``).
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+import signal
+from collections.abc import Collection
 from pathlib import Path
 
+import killing_fs
 import pytest
-from killing_fs import KillingFs, Moment, differing_points, run_killed, writes_of
+from killing_fs import (
+    KillingFs,
+    Moment,
+    Scenario,
+    deaths,
+    differing_points,
+    run_in_child,
+    writes_of,
+)
 
 from orchestrator.store import ArtifactKind, LocalFs, Store, StoreFs
 
@@ -79,14 +92,43 @@ def test_the_scenario_has_the_writes_it_should(uninterrupted):
     assert len(files) == 1 + 3 + 2
 
 
+def kills(
+    scenario: Scenario, folder: Path, points: Collection[int], moment: Moment
+) -> list[tuple[int, Path]]:
+    """What a kill at each point leaves of a store that the scenario begins."""
+    root = folder / "living"
+    root.mkdir(parents=True)
+    fs = KillingFs(LocalFs(str(root)), points, moment)
+    return list(zip(points, deaths(lambda: scenario(fs), root, folder), strict=True))
+
+
+@pytest.mark.parametrize("moment", list(Moment), ids=lambda moment: moment.value)
+def test_a_kill_leaves_what_is_copied(uninterrupted, tmp_path, moment, monkeypatch):
+    log, _ = uninterrupted
+    point = next(number for number, line in enumerate(log) if line.startswith("create fit/"))
+    ((_, copy),) = kills(stage, tmp_path / "copied", [point], moment)
+    monkeypatch.setattr(killing_fs, "stop", lambda: os.kill(os.getpid(), signal.SIGKILL))
+    root = tmp_path / "killed"
+    fs = KillingFs(LocalFs(str(root)), point, moment)
+    assert run_in_child(lambda: stage(fs)) == -signal.SIGKILL
+    assert sizes(root) == sizes(copy)
+    torn = [name for name, _ in sizes(root) if ".tmp" in name]
+    assert len(torn) == (moment is Moment.WITHIN)
+
+
+def sizes(root: Path) -> list[tuple[str, int]]:
+    """Every file, without the random parts of names."""
+    files = [path for path in root.rglob("*") if path.is_file()]
+    names = [re.sub(r"-\w+", "", str(path.relative_to(root))) for path in files]
+    return sorted((name, path.stat().st_size) for name, path in zip(names, files, strict=True))
+
+
 @pytest.mark.parametrize("moment", list(Moment), ids=lambda moment: moment.value)
 def test_killed_at_every_write(moment, uninterrupted, tmp_path, caplog):
     log, expected = uninterrupted
     finished_epochs = 0
-    for point in differing_points(log, moment):
-        root, line = tmp_path / str(point), log[point]
-        assert run_killed(stage, root, point, moment), line
-
+    for point, root in kills(stage, tmp_path, differing_points(log, moment), moment):
+        line = log[point]
         store = Store.open(root)
         fit = store.load(ArtifactKind.FIT, FIT)
         score = store.load(ArtifactKind.EVAL, EVAL)
@@ -115,12 +157,11 @@ def test_killed_at_every_write(moment, uninterrupted, tmp_path, caplog):
 def test_killed_twice_in_a_row(uninterrupted, tmp_path):
     """The second attempt dies too, one write later than it resumed."""
     log, expected = uninterrupted
-    for point in range(0, len(log), 2):
-        root = tmp_path / str(point)
-        assert run_killed(stage, root, point, Moment.WITHIN)
-        run_killed(stage, root, 1, Moment.WITHIN)
-        stage(LocalFs(str(root)))
-        assert contents(root) == expected
+    for point, root in kills(stage, tmp_path / "once", range(0, len(log), 2), Moment.WITHIN):
+        again = KillingFs(LocalFs(str(root)), 1, Moment.WITHIN)
+        for twice in deaths(lambda fs=again: stage(fs), root, tmp_path / f"twice-{point}"):
+            stage(LocalFs(str(twice)))
+            assert contents(twice) == expected
 
 
 ROTTEN = b"rotten" + state_after(EPOCHS)[6:]
@@ -140,9 +181,8 @@ def test_killed_while_setting_damage_aside(uninterrupted, tmp_path):
     log = writes_of(damaged_stage, tmp_path / "log")
     assert len(log) > 12
     for moment in Moment:
-        for point in differing_points(log, moment):
-            root = tmp_path / f"{point}-{moment.value}"
-            assert run_killed(damaged_stage, root, point, moment)
+        points = differing_points(log, moment)
+        for _, root in kills(damaged_stage, tmp_path / moment.value, points, moment):
             damaged_stage(LocalFs(str(root)))
             stage(LocalFs(str(root)))
             store = Store.open(root)
