@@ -17,6 +17,12 @@ def one_thread_and_no_waiting_for_the_disk(monkeypatch):
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def quick_polls(monkeypatch):
+    """A driver that hears nothing looks at its lanes more often than every half a second."""
+    monkeypatch.setattr("orchestrator.execution.watch._POLL_S", 0.02)
+
+
 @pytest.fixture
 def store(tmp_path):
     return Store.open(tmp_path / "store")

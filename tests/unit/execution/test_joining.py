@@ -81,7 +81,7 @@ def test_somebody_listens_and_never_answers():
         silent.listen()
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(BadInput, match=f"{address} (does not answer|cannot be reached)"):
-            check_joinable(address, patience_s=0.5)
+            check_joinable(address, patience_s=0.1)
 
 
 @pytest.mark.parametrize("address", ["ray://host:10001", "host", ":6379", "host:port", "a b:1", ""])

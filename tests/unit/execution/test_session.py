@@ -26,13 +26,6 @@ from orchestrator.store import Store
 from orchestrator.tracking.events import StageFailed
 from orchestrator.tracking.journal import Journal, JournalReader
 
-
-@pytest.fixture(autouse=True)
-def quick_polls(monkeypatch):
-    """A driver that hears nothing looks at its lanes more often than every half a second."""
-    monkeypatch.setattr("orchestrator.execution.watch._POLL_S", 0.02)
-
-
 WORKS = (StageWork("a", None), StageWork("b", "a"), StageWork("c", "a"))
 
 
