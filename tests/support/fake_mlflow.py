@@ -84,7 +84,7 @@ class FakeMlflow:
             data=data,
             inputs=inputs,
             outputs=SimpleNamespace(model_outputs=[]),
-            points=set(),
+            points={},
         )
         self.runs[info.run_id] = run
         self.artifacts[info.run_id] = {}
@@ -135,7 +135,8 @@ class FakeMlflow:
                     raise refusal(f"parameter {param.key} cannot be changed")
 
         def log_metrics() -> None:
-            run.points |= {(m.key, m.timestamp, m.step, m.value) for m in metrics}
+            for m in metrics:
+                run.points.setdefault(m.key, set()).add((m.timestamp, m.step, m.value))
 
         def log_model_metrics() -> None:
             for metric in metrics:
@@ -150,13 +151,12 @@ class FakeMlflow:
         return [log_params, log_metrics, log_model_metrics, set_tags]
 
     def get_metric_keys(self, run_id: str) -> list[str]:
-        return sorted({point[0] for point in self.runs[run_id].points})
+        return sorted(self.runs[run_id].points)
 
     def get_metric_history(self, run_id: str, key: str) -> list[Any]:
         return [
-            SimpleNamespace(key=p[0], timestamp=p[1], step=p[2], value=p[3])
-            for p in self.runs[run_id].points
-            if p[0] == key
+            SimpleNamespace(key=key, timestamp=timestamp, step=step, value=value)
+            for timestamp, step, value in self.runs[run_id].points.get(key, ())
         ]
 
     def log_inputs(self, run_id: str, datasets: Any = None, models: Any = None) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,14 @@ def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             TrackingLocation.of(root).client()
             (root / "made").touch()
     return root / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def lines_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that read the same journal a hundred times."""
+    from orchestrator.tracking.event_json import from_json
+
+    monkeypatch.setattr("orchestrator.tracking.journal.from_json", cache(from_json))
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -131,7 +130,7 @@ def test_only_one_process_writes_a_run(tmp_path: Path, demo: list[Event]) -> Non
 
 
 def _dead_pid() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
+    process = subprocess.Popen(["true"])
     process.wait()
     return process.pid
 

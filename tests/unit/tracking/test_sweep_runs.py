@@ -258,6 +258,7 @@ def test_bit_by_bit_and_by_other_processes_it_becomes_the_same(
     assert snapshot(client) == snapshot(at_once)
 
 
+@pytest.mark.usefixtures("lines_decoded_once")
 def test_stopped_at_every_write_and_drained_again(tmp_path: Path, sweep: list[Event]) -> None:
     run = sweep[0].run
     _append(tmp_path, sweep)
