@@ -46,6 +46,14 @@ def undrawn(monkeypatch):
         monkeypatch.setattr(f"orchestrator.report.page.{name}", lambda _, nothing=nothing: nothing)
 
 
+@pytest.fixture
+def unsaved(monkeypatch):
+    """For tests that look at which figures there are; laying one out takes most of its time."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda self, target, **how: target.write(b"<svg/>"))
+
+
 @pytest.fixture(scope="module")
 def swept():
     return page(made_up_sweep())
@@ -106,6 +114,7 @@ def test_troubles_come_first_and_missing_pictures_are_said(html):
     assert "missing" in html and "Pictures of 1 stages are not in the store." in html
 
 
+@pytest.mark.usefixtures("unsaved")
 @pytest.mark.parametrize("stages", [0, 1, 2])
 def test_unfinished_runs_have_a_page(stages):
     run = compared("had").run
@@ -115,6 +124,7 @@ def test_unfinished_runs_have_a_page(stages):
     assert ("R: every task" in found) == (stages > 0)
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_a_single_run_without_reference_has_a_page():
     run = compared("had").run
     alone = [s for s in run.sequences if s.method == "had"][:1]

@@ -120,7 +120,7 @@ def test_what_another_thread_is_importing_is_whole_before_it_is_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Plotly takes pandas from sys.modules as it is, and MLflow's writer imports it meanwhile."""
-    body = "import time\nbegun = True\ntime.sleep(0.5)\nwhole = True\n"
+    body = "import time\nbegun = True\ntime.sleep(0.2)\nwhole = True\n"
     (tmp_path / "slow_library.py").write_text(body)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(plots, "_LOOKED_UP", ("slow_library", "there_is_none"))

@@ -17,8 +17,11 @@ from orchestrator.tracking.journal import Journal
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Another report than the store's, so that commands need not draw."""
+    """Another report than the store's, and nothing of it is drawn."""
+    from matplotlib.figure import Figure
+
     monkeypatch.setattr("orchestrator.app.book.reporting.report", lambda name, root: made_up())
+    monkeypatch.setattr(Figure, "savefig", lambda self, target, **how: target.write(b"<svg/>"))
 
 
 @pytest.mark.parametrize(
