@@ -20,6 +20,12 @@ def no_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr("os.fsync", lambda handle: None)
 
 
+@pytest.fixture(autouse=True)
+def no_gathering_of_news(monkeypatch):
+    """A driver waits a moment, so that many short stages are told together; here are two."""
+    monkeypatch.setattr("orchestrator.execution.watch._GATHER_S", 0.0)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _quick_databases(migrations_read_once):
     """For every test of this room."""
