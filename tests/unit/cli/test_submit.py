@@ -53,6 +53,8 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Answering:
     made = Answering()
     monkeypatch.setattr("orchestrator.jobs.client.connect", lambda target: made)
     monkeypatch.setattr("orchestrator.cli.jobs._POLL_S", 0.01)
+    # Packages hold the job alone; tests/unit/jobs/test_shipping.py is about the code in them.
+    monkeypatch.setattr("orchestrator.jobs.shipping._below", lambda folder: ())
     monkeypatch.setenv("HAD_CLUSTER_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("HAD_ADDRESS", "http://127.0.0.1:8265")
     monkeypatch.setenv("HAD_STORE", str(tmp_path / "store"))
