@@ -1,61 +1,24 @@
-"""Figures: drawn alike from equal values, told apart without colour."""
+"""Figures: what is drawn, and told apart without colour; test_page draws all of them."""
 
 from __future__ import annotations
 
 import itertools
-import xml.etree.ElementTree as ET
 from dataclasses import replace
-from functools import cache
 
 import pytest
-from made_up_report import ORDERS, compared, made_up, made_up_sweep, sequence
+from made_up_report import ORDERS, compared, made_up, sequence
 
 from orchestrator.display.comparison import CompareResult
 from orchestrator.report.figures.curves import _calm, forgetting_curves
 from orchestrator.report.figures.heat import _shades, r_maps
 from orchestrator.report.figures.orders import order_spread
 from orchestrator.report.figures.style import look_of
-from orchestrator.report.figures.weights import importance_plot, settings_plot
-
-
-def all_of(report):
-    """By their kind; laying one out takes a tenth of a second."""
-    kinds = {
-        "curves": forgetting_curves(report),
-        "maps": r_maps(report),
-        "spread": [order_spread(report)],
-    }
-    if report.sweep:
-        kinds |= {
-            "settings": [settings_plot(report.sweep)],
-            "importance": [importance_plot(report.sweep)],
-        }
-    return kinds
-
-
-@cache
-def drawn(make):
-    return all_of(make())
-
-
-@pytest.mark.parametrize("make", [made_up, made_up_sweep])
-def test_they_are_svg_with_words(make):
-    drawings = list(itertools.chain(*drawn(make).values()))
-    assert len(drawings) >= 4
-    for drawing in drawings:
-        assert ET.fromstring(drawing.svg).tag.endswith("svg")
-        assert drawing.alt and drawing.caption
-
-
-def test_they_are_the_same_every_time():
-    """The figures of a sweep are one of every kind."""
-    assert drawn(made_up_sweep) == all_of(made_up_sweep())
 
 
 def test_the_style_of_the_users_matplotlib_does_not_matter():
     import matplotlib
 
-    (expected,) = drawn(made_up)["spread"]
+    expected = order_spread(made_up())
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black"}):
         assert order_spread(made_up()) == expected
         assert matplotlib.rcParams["font.size"] == 30
@@ -105,14 +68,3 @@ def test_there_is_nothing_to_draw_before_anything_is_scored():
     empty = [sequence(s.method, s.order, s.seed, stages=0) for s in run.sequences]
     report = made_up(CompareResult(replace(run, sequences=tuple(empty))))
     assert not forgetting_curves(report) and not r_maps(report) and order_spread(report) is None
-
-
-def test_the_words_of_a_figure_hold_its_numbers():
-    found, swept = drawn(made_up), drawn(made_up_sweep)
-    (spread,) = found["spread"]
-    assert "had from +20.5 % to +24.5 %" in spread.alt
-    assert "joint" not in spread.alt
-    assert "lambda 0.70" in swept["importance"][0].alt
-    assert "The best one, t0004, has lambda 8" in swept["settings"][0].alt
-    (first, *_) = found["maps"]
-    assert "naive: at the end semantic 0.204, depth 2.475, normal 1.250;" in first.alt
