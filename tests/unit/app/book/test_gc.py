@@ -56,7 +56,7 @@ runs = st.lists(
 )
 
 
-@settings(max_examples=25, phases=(Phase.generate,))
+@settings(max_examples=12, phases=(Phase.generate,))
 @given(runs=runs, data=st.data())
 def test_nothing_needed_goes_and_everything_else_does(runs, data):
     os.fsync, before = (lambda handle: None), os.fsync
