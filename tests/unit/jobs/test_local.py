@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,20 +140,21 @@ def start(identity: str, *words: str) -> subprocess.Popen[bytes]:
 
 def test_only_processes_of_this_cluster_are_ended():
     """One without the mark counts where its parent has it: some of Ray's lose it."""
-    ours, other = start("a" * 32, "with a child"), start("b" * 32)
+    mark = uuid.uuid4().hex  # another run of these tests may be on this machine
+    ours, other = start(mark, "with a child"), start(uuid.uuid4().hex)
     found: set[processes.Process] = set()
     try:
         deadline = time.monotonic() + 60
         while len(found) < 2:
             assert time.monotonic() < deadline
-            found = processes.of_cluster("a" * 32)
+            found = processes.of_cluster(mark)
             time.sleep(0.05)
         assert ours.pid in {process.pid for process in found}
         processes.end_all(found, patience_s=0.2)
         assert ours.wait(60) != 0
         assert not [process for process in found if process.lives()]
         assert other.poll() is None
-        assert processes.of_cluster("a" * 32) == set()
+        assert processes.of_cluster(mark) == set()
     finally:
         for process in (ours, other):
             process.kill()
