@@ -13,6 +13,8 @@ junit = $(if $(REPORTS),--junitxml=$(REPORTS)/$(1).xml)
 export RAY_USAGE_STATS_ENABLED = 0
 export MLFLOW_DISABLE_TELEMETRY = true
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Dozens of processes read the same modules: compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev run test test-unit test-ray test-slow chaos lint format screenshots bench clean

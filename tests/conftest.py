@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -20,15 +22,39 @@ from hypothesis import settings
 settings.register_profile("had", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("had")
 
-_MLFLOW = (
-    "tests/unit/tracking/",
-    "tests/unit/app/book/test_reg",
-    "tests/unit/app/book/test_sync",
-    "tests/unit/app/book/test_run_ids",
-    "tests/unit/app/test_json",
-    "tests/unit/cli/test_doctor",
-)
+# What needs libraries that take seconds to import goes to one process of the tests.
+_TOGETHER = {
+    "mlflow": (
+        "tests/unit/tracking/",
+        "tests/unit/app/book/test_reg",
+        "tests/unit/app/book/test_sync",
+        "tests/unit/app/book/test_run_ids",
+        "tests/unit/app/test_json",
+        "tests/unit/cli/test_doctor",
+    ),
+    "tune and plots": (
+        "tests/unit/app/test_sweep",
+        "tests/unit/search/",
+        "tests/unit/report/",
+        "tests/unit/app/book/test_report",
+    ),
+    "torch's compiler": ("tests/unit/nets/test_reference_step", "tests/unit/nets/test_resnet"),
+}
 _TIERS = ("ray", "slow", "chaos", "gpu")
+
+
+def pytest_configure(config):
+    # When it ends, Python looks through everything for garbage, several times: for seconds.
+    config.add_cleanup(gc.freeze)
+    if config.option.markexpr == "unit" and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
+        _write_to_memory()
+
+
+def _write_to_memory() -> None:
+    """Unit tests write 12,000 files and need none of them on a disk."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage("/dev/shm").free > 4 * 2**30 and os.access("/dev/shm", os.W_OK):
+            os.environ["PYTEST_DEBUG_TEMPROOT"] = "/dev/shm"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,7 +89,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config, log):
-    """``--dist loadfile``, but what needs MLflow goes to one process: its import takes seconds."""
+    """``--dist loadfile``, but what imports the same large library goes to one process."""
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -71,7 +97,8 @@ def pytest_xdist_make_scheduler(config, log):
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "mlflow" if file.startswith(_MLFLOW) else file
+            groups = (name for name, files in _TOGETHER.items() if file.startswith(files))
+            return next(groups, file)
 
     return ByFile(config, log)
 

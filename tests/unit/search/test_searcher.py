@@ -19,8 +19,6 @@ from orchestrator.search.events import (
     label_of,
 )
 from orchestrator.search.objective import OrderScore, directions
-from orchestrator.search.process import heard_from, to_text
-from orchestrator.search.searcher import StudySearch
 from orchestrator.search.settings import (
     FloatRange,
     Objective,
@@ -53,6 +51,8 @@ class Sweep:
         self.said: list[TrialEvent] = []
         self.dropped: list[str] = []
         self.may_begin = True
+        from orchestrator.search.searcher import StudySearch  # and with it Tune, which takes long
+
         self.search = StudySearch(
             self.study, settings, self, self.said.append, lambda: self.may_begin
         )
@@ -80,6 +80,8 @@ def scored(*deltas: float) -> Scored:
 
 
 def result(heard: Heard) -> dict[str, Any]:
+    from orchestrator.search.process import to_text
+
     return {"had": to_text(heard), "training_iteration": 1}
 
 
@@ -92,6 +94,8 @@ def sweep() -> Sweep:
     "heard", [Waiting(), scored(1.0, -0.1234567890123), Failed("m", "t"), Cancelled()]
 )
 def test_what_a_trial_says_survives_the_way(heard: Heard) -> None:
+    from orchestrator.search.process import heard_from
+
     assert heard_from(result(heard)) == heard
     assert heard_from({}) == Waiting()
 
@@ -204,7 +208,7 @@ def test_close_interrupts_what_runs(sweep: Sweep) -> None:
 def test_no_trial_begins_once_it_may_not(sweep: Sweep) -> None:
     sweep.search.suggest("a")
     sweep.may_begin = False
-    assert sweep.search.suggest("b") == StudySearch.FINISHED
+    assert sweep.search.suggest("b") == sweep.search.FINISHED
     assert len(sweep.study.trials) == 1
 
 

@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 
 from had_core.errors import BadInput
-from orchestrator.search.tuner import place_of_trials
 
 HEAD = {"NodeID": "a", "Alive": True, "Resources": {"CPU": 2.0, "node:__internal_head__": 1.0}}
 WORKER = {"NodeID": "b", "Alive": True, "Resources": {"CPU": 8.0, "node:10.0.0.2": 1.0}}
+
+
+def place_of_trials(nodes: list[dict[str, Any]], here: str) -> str:
+    from orchestrator.search import tuner  # and with it Tune, which takes long
+
+    return tuner.place_of_trials(nodes, here)
 
 
 def dead(node: dict[str, Any]) -> dict[str, Any]:
