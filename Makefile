@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Processes of the unit tests; each takes up to 2 GB.
+# Processes of the unit and integration tests; each takes up to 2 GB.
 UNIT_WORKERS ?= 2
 # Folder for JUnit reports; empty writes none.
 REPORTS ?=
@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-unit test-ray test-slow chaos lint format screenshots bench clean
+.PHONY: help install install-dev run test test-unit test-integration test-ray test-slow chaos lint format screenshots bench clean
 
 help: ## List the targets.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -25,10 +25,13 @@ help: ## List the targets.
 run: install ## Sweep HAD's weights over all orders of three tasks on the embedded data set.
 	$(BIN)/had sweep experiment=quickstart
 
-test: test-unit test-ray ## Run the unit and ray tiers.
+test: test-unit test-integration test-ray ## Run the unit, integration and ray tiers.
 
-test-unit: install-dev ## Run the tests that need no Ray (a minute or two).
+test-unit: install-dev ## Run the tests of single parts (a minute).
 	$(PYTEST) -m unit -n $(UNIT_WORKERS) --dist loadfile $(call junit,unit)
+
+test-integration: install-dev ## Run whole programs without Ray: sweeps, reruns, drivers that die.
+	$(PYTEST) -m integration -n $(UNIT_WORKERS) --dist loadfile $(call junit,integration)
 
 test-ray: install-dev ## Run the tests that start Ray.
 	$(PYTEST) -m "ray and not slow and not chaos and not gpu" $(call junit,ray)

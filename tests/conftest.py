@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 # Before torch, Ray or MLflow are imported by any test.
@@ -38,20 +39,21 @@ _TOGETHER = {
         "tests/unit/report/",
         "tests/unit/app/book/test_report",
     ),
-    "torch's compiler": ("tests/unit/nets/test_reference_step", "tests/unit/nets/test_resnet"),
 }
-_TIERS = ("ray", "slow", "chaos", "gpu")
+_SMALL = ("unit", "integration")
+_MODULES = pytest.StashKey[int]()
+_TIERS = ("integration", "ray", "slow", "chaos", "gpu")
 
 
 def pytest_configure(config):
     # When it ends, Python looks through everything for garbage, several times: for seconds.
     config.add_cleanup(gc.freeze)
-    if config.option.markexpr == "unit" and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
+    if config.option.markexpr in _SMALL and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
         _write_to_memory()
 
 
 def _write_to_memory() -> None:
-    """Unit tests write 12,000 files and need none of them on a disk."""
+    """These tests write 12,000 files and need none of them on a disk."""
     with contextlib.suppress(OSError):
         if shutil.disk_usage("/dev/shm").free > 4 * 2**30 and os.access("/dev/shm", os.W_OK):
             os.environ["PYTEST_DEBUG_TEMPROOT"] = "/dev/shm"
@@ -70,10 +72,22 @@ def pytest_collection():
 
 
 def pytest_ignore_collect(collection_path, config):
-    """``-m unit`` imports no other tier."""
-    if config.option.markexpr == "unit" and collection_path.parent == Path(__file__).parent:
+    """``-m unit`` imports no test of Ray."""
+    here = collection_path.parent == Path(__file__).parent
+    if config.option.markexpr in _SMALL and here:
         return collection_path.name in _TIERS or None
     return None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Nor through what a file's tests have imported."""
+    if nextitem is not None and nextitem.path != item.path:
+        known = item.config.stash.get(_MODULES, 0)
+        if len(sys.modules) > known + 100:
+            item.config.stash[_MODULES] = len(sys.modules)
+            gc.collect()
+            gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects

@@ -6,8 +6,11 @@ import functools
 import io
 import os
 import pickle
+import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 import typer.main
 import typer.testing
 
@@ -51,6 +54,22 @@ def commands_built_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.testing, "_get_command", functools.cache(typer.main.get_command))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tensors_of_one_process():
+    """``assert_close`` imports all of torch.distributed.tensor to ask whether a tensor is one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.testing._comparison._HAS_DTENSOR", False)
+        yield
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    """torch's optimiser classes import its compiler, only to mark their functions for it."""
+    stand_in = SimpleNamespace(disable=lambda function, *a, **k: function, graph_break=lambda: None)
+    monkeypatch.setitem(sys.modules, "torch._dynamo", stand_in)
+    monkeypatch.setattr(torch, "_dynamo", stand_in, raising=False)
 
 
 @pytest.fixture(scope="session")

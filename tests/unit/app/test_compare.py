@@ -22,6 +22,8 @@ from orchestrator.store import Store
 from orchestrator.tracking.events import RunFiles, RunKind, RunStarted, SequenceStarted, StageReused
 from orchestrator.tracking.journal import JournalReader
 
+pytestmark = pytest.mark.integration
+
 METHODS = "methods={naive:{name:naive},full:{name:had},off:{name:had,lambda:0},joint:{name:joint}}"
 ORDERS = "orders=[[semantic,depth],[depth,semantic]]"
 

@@ -15,6 +15,8 @@ from orchestrator.execution import formats
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.store import Store
 
+pytestmark = pytest.mark.integration
+
 FIT, EVAL = ArtifactKind.FIT, ArtifactKind.EVAL
 
 

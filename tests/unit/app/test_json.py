@@ -22,6 +22,8 @@ from orchestrator.cli.main import app
 from orchestrator.config import StoreConfig
 from orchestrator.tracking.location import TrackingLocation
 
+pytestmark = pytest.mark.integration
+
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "json.md").read_text()
 # What lies below these is named by tasks, metrics, splits or settings.
 BY_NAME = {"metrics", "r_matrix", "row", "sealed_row", "images", "delta_m_by_task", "left", "right"}

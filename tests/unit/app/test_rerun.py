@@ -22,6 +22,8 @@ from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.specs import FitSpec
 from orchestrator.store import Store
 
+pytestmark = pytest.mark.integration
+
 FIT = ArtifactKind.FIT
 STEPS = 4  # 40 images less 10 %, two slices, batches of 4, one epoch
 

@@ -16,6 +16,8 @@ from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.specs import FitSpec
 from orchestrator.store import Store
 
+pytestmark = pytest.mark.integration
+
 FIT = ArtifactKind.FIT
 
 

@@ -28,6 +28,8 @@ from orchestrator.tracking import events
 from orchestrator.tracking.events import End, TrialState, sequence_id
 from orchestrator.tracking.journal import JournalReader
 
+pytestmark = pytest.mark.integration
+
 NAME = "swept"
 WEIGHTS = (0.5, 4.0)
 GRID = ("orders=all", "tasks=[semantic,depth]", "order=null", "search=grid", f"name={NAME}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,14 +17,6 @@ TRAIN = {
     "sgd": TrainConfig(optimizer=Optimizer.SGD, lr=0.01, weight_decay=0.1, momentum=0.0),
     "momentum": TrainConfig(optimizer=Optimizer.SGD, lr=0.01, weight_decay=0.1, momentum=0.9),
 }
-
-
-@pytest.fixture(autouse=True)
-def compiler(monkeypatch):
-    """Optimiser classes only mark their functions for it; a stand-in is a second faster."""
-    stand_in = SimpleNamespace(disable=lambda function, *a, **k: function, graph_break=lambda: None)
-    monkeypatch.setitem(sys.modules, "torch._dynamo", stand_in)
-    monkeypatch.setattr(torch, "_dynamo", stand_in, raising=False)
 
 
 def parameters() -> dict[str, nn.Parameter]:
@@ -52,6 +43,7 @@ def theirs(train: TrainConfig, held: dict[str, nn.Parameter]) -> torch.optim.Opt
     return torch.optim.SGD(ordered, train.lr, **more)
 
 
+@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("name", TRAIN)
 def test_the_same_bits_as_torchs_class(name):
     train, ours, other = TRAIN[name], parameters(), parameters()

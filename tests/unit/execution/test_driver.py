@@ -17,6 +17,8 @@ from orchestrator.store import Store
 from orchestrator.tracking.events import EpochEnded, StageFailed
 from orchestrator.tracking.journal import Journal, JournalReader
 
+pytestmark = pytest.mark.integration
+
 
 def place(dataset, sample_every=0.0, **cluster) -> Placement:
     settings = ClusterSettings(threads=1, **cluster)

@@ -23,6 +23,8 @@ from orchestrator.tracking.events import EpochEnded, StageFinished
 from orchestrator.tracking.files import LocalFolder
 from orchestrator.tracking.journal import JournalReader
 
+pytestmark = pytest.mark.integration
+
 EPOCHS, STEPS = 2, 1
 STORE, STEPS_TAKEN = "store", "steps"
 

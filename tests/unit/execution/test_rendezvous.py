@@ -16,6 +16,8 @@ import torch
 from killing_fs import join_child, start_child
 from processes import listening
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def rendezvous():

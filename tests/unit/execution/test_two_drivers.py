@@ -18,6 +18,8 @@ from orchestrator.store import Store
 from orchestrator.tracking.events import StageFinished
 from orchestrator.tracking.journal import JournalReader
 
+pytestmark = pytest.mark.integration
+
 
 def start_driver(tree, dataset, root, run):
     """A process that executes the tree under its own run; its steps go to ``<run>.steps``."""

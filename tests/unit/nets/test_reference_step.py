@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -20,6 +22,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     return bench_step
 
 
+@pytest.mark.usefixtures("no_compiler")
 @pytest.mark.parametrize("variant, ours", [("paper", "float32 cached"), ("released", "float32")])
 def test_both_steps_agree(
     bench: Any, variant: str, ours: str, monkeypatch: pytest.MonkeyPatch

@@ -58,6 +58,7 @@ def test_following_live_writes_what_is_new(tmp_path: Path) -> None:
     assert all(index.find(run.data.tags["had.uid"]).resting for run in client.runs.values())  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs_in_short(
     tmp_path: Path, mlflow_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
