@@ -104,12 +104,15 @@ def result_of(
 def _orders(problem: SweepProblem, params: Params) -> tuple[OrderResult, ...]:
     """One setting in every order, over the seeds."""
     reference = problem.config.reference_label
-    results = [r for r in problem.results(params) if r.method != reference]
+    every = problem.results(params)
+    results = [r for r in every if r.method != reference]
+    references = [r for r in every if r.method == reference]
     return tuple(
         OrderResult(
             order,
             Spread.of(r.delta_m_pct for r in results if r.order == order),
             Spread.of(r.forgetting for r in results if r.order == order),
+            Spread.of(r.forgetting for r in references if r.order == order),
         )
         for order in problem.orders
     )

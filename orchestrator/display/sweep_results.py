@@ -46,11 +46,12 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class OrderResult:
-    """The best trial in one order, over the seeds."""
+    """The best trial in one order, over the seeds, and what the reference forgot there."""
 
     order: tuple[str, ...]
     delta_m_pct: Spread | None
     forgetting: Spread | None
+    reference_forgetting: Spread | None = None
 
 
 @dataclass(frozen=True)

@@ -68,28 +68,33 @@ def best_table(result: SweepResult) -> Table:
 
 
 def orders_table(result: SweepResult) -> Table:
-    """Delta_m and forgetting of the best trial in every order, and over them."""
+    """Delta_m and forgetting of the best trial in every order, and over them; the reference's
+    forgetting beside it."""
     table = simple_table(f"{result.best[0]} in each order")
     table.add_column("order")
     table.add_column(f"Δm vs {result.reference} ↑", justify="right")
     table.add_column("forgetting ↓", justify="right")
+    table.add_column(f"of {result.reference} ↓", justify="right")
     shown, seeds = result.best_orders[:MOST_ORDERS], len(result.seeds)
     for order in shown:
         table.add_row(
             " → ".join(order.order),
             spread_text(order.delta_m_pct, percent=1.0, signed=True, of=seeds),
             spread_text(order.forgetting, percent=100.0, of=seeds),
+            spread_text(order.reference_forgetting, percent=100.0, of=seeds),
         )
     if len(result.best_orders) > len(shown):
-        table.add_row(f"{len(result.best_orders) - len(shown)} more: see --json", "", "")
+        table.add_row(f"{len(result.best_orders) - len(shown)} more: see --json", "", "", "")
     if len(result.best_orders) > 1:
         table.add_section()
         deltas = _over(order.delta_m_pct for order in result.best_orders)
         forgotten = _over(order.forgetting for order in result.best_orders)
+        theirs = _over(order.reference_forgetting for order in result.best_orders)
         table.add_row(
             Text("mean ± deviation over orders", style="bold"),
             Text(spread_text(deltas, percent=1.0, signed=True), style="bold"),
             Text(spread_text(forgotten, percent=100.0), style="bold"),
+            Text(spread_text(theirs, percent=100.0), style="bold"),
         )
     return table
 

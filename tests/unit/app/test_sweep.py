@@ -145,6 +145,9 @@ def test_a_trial_is_worth_what_plain_sequences_say(swept, micro_dataset):
         assert trial.values == (pytest.approx(sum(deltas) / len(deltas), rel=1e-12),)
     best = max(result.trials, key=lambda trial: trial.values)
     assert result.best == (best.label,)
+    forgotten = [mean_over_tasks(forgetting(naive, tasks)) for naive in naives]
+    assert [order.reference_forgetting.mean for order in result.best_orders] == forgotten
+    assert [order.forgetting.mean for order in result.best_orders] == list(best.forgetting)
     assert result.again == (f"method.lambda={best.params['method.lambda']}",)
 
 

@@ -84,8 +84,8 @@ def test_with_two_objectives_only_the_front_is_listed() -> None:
 
 def test_tables() -> None:
     orders = (
-        OrderResult(AB, Spread(6.0, 0.5, 2), Spread(0.1, 0.01, 2)),
-        OrderResult(BA, Spread(8.0, 0.5, 2), Spread(0.3, None, 1)),
+        OrderResult(AB, Spread(6.0, 0.5, 2), Spread(0.1, 0.01, 2), Spread(0.4, 0.02, 2)),
+        OrderResult(BA, Spread(8.0, 0.5, 2), Spread(0.3, None, 1), Spread(0.6, None, 1)),
     )
     result = sweep(
         trial(0, 5.0),
@@ -105,7 +105,9 @@ def test_tables() -> None:
         "semantic → depth",
         "+6.0 ± 0.5 %",
         "30.0 % (n=1)",
-        "mean ± deviation over orders +7.0 ± 1.4 %",
+        "forgetting ↓ of naive ↓",
+        "semantic → depth +6.0 ± 0.5 % 10.0 ± 1.0 % 40.0 ± 2.0 %",
+        "mean ± deviation over orders +7.0 ± 1.4 % 20.0 ± 14.1 % 50.0 ± 14.1 %",
         "4 trials x 2 orders x 2 seeds: 2 complete, 1 pruned, 1 failed",
         "failed t0004: db/semantic is not finite in epoch 2, step 7",
         "the best of 3 was chosen",
