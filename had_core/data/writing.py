@@ -16,7 +16,6 @@ import contextlib
 import fcntl
 import glob
 import hashlib
-import math
 import os
 import secrets
 import shutil
@@ -62,7 +61,10 @@ def write_shard(
         array = arrays[column.name]
         if array.dtype != np.dtype(column.dtype) or array.shape != (rows, *column.shape):
             raise ValueError(f"column '{column.name}' is {array.dtype} {array.shape}: not {column}")
-    tensors = [_tensors(np.ascontiguousarray(arrays[c.name])) for c in columns]
+    tensors = [
+        pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(arrays[c.name]))
+        for c in columns
+    ]
     batch = pa.record_batch(tensors, names=[c.name for c in columns])
     path = folder / name
     with open(path, "wb") as file:
@@ -71,17 +73,6 @@ def write_shard(
         file.flush()
         os.fsync(file.fileno())
     return ShardEntry(name, rows, file_sha256(path))
-
-
-def _tensors(values: np.ndarray[Any, Any]) -> Any:
-    """``pa.FixedShapeTensorArray.from_numpy_ndarray``, bit for bit, without importing pandas."""
-    import pyarrow as pa
-
-    kind, shape = pa.from_numpy_dtype(values.dtype), values.shape[1:]
-    flat = pa.Array.from_buffers(kind, values.size, [None, pa.py_buffer(values)])
-    rows = pa.FixedSizeListArray.from_arrays(flat, math.prod(shape))
-    tensor = pa.fixed_shape_tensor(kind, shape, permutation=list(range(len(shape))))
-    return pa.ExtensionArray.from_storage(tensor, rows)
 
 
 def file_sha256(path: Path) -> str:

@@ -137,10 +137,11 @@ class MlflowWriter:
         """Bring one run to its record; whether anything had to be done."""
         known = index.find(record.uid)
         changed = False
-        if known is not None and known.lacks_late_tags(record):
-            changed = self._tag(record, known)
-        elif known is None or not known.shows(record):
-            known, changed = self._bring(index, record, known)
+        if known is None or not known.shows(record):
+            if known is not None and known.lacks_late_tags(record):
+                changed = self._tag(record, known)
+            else:
+                known, changed = self._bring(index, record, known)
         if known.shows(record):
             known.rest(record.body)
             self._fold.settle(record.uid)
@@ -151,8 +152,6 @@ class MlflowWriter:
         from mlflow.entities import RunTag
 
         assert self._client is not None
-        if known.synced == record.digest:
-            return False
         tags = [RunTag(*tag) for tag in {**record.late_tags, "had.synced": record.digest}.items()]
         self._client.log_batch(known.run_id, tags=tags, synchronous=True)
         known.synced = record.digest

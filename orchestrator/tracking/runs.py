@@ -83,7 +83,7 @@ class KnownRun:
         return record.ended and there and self.synced == record.digest
 
     def lacks_late_tags(self, record: RunRecord) -> bool:
-        """Whether all but the late tags of ``record`` is there."""
+        """Whether all but the late tags of ``record`` is there; for a run that does not show it."""
         return self.resting and not self.deleted and self.body == record.body
 
     def unsent(self, items: Iterable[S]) -> list[S]:

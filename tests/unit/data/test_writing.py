@@ -8,10 +8,8 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from had_core.data import writing
 from had_core.data.manifest import ColumnSpec, DatasetManifest
 from had_core.data.shards import ShardDataset
 from had_core.data.writing import publish, rows_per_shard, staged, write_shard
@@ -128,12 +126,3 @@ def test_what_a_killed_process_left_is_removed_what_a_live_one_uses_is_not(tmp_p
         with staged(dst) as second:
             assert everything(tmp_path) == {live.name, second.name}
     assert everything(tmp_path) == set()
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
-def test_a_column_is_what_pyarrow_makes_of_an_array(dtype: str) -> None:
-    """Bit for bit, type and all: the bytes of a shard are part of the fingerprint."""
-    values = np.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3).astype(dtype)
-    ours, theirs = writing._tensors(values), pa.FixedShapeTensorArray.from_numpy_ndarray(values)
-    assert ours.equals(theirs)
-    assert str(ours.type) == str(theirs.type)  # equal types may differ in their permutation

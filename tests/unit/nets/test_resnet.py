@@ -83,7 +83,7 @@ SIZED = [
 @pytest.mark.parametrize("encoder, stride, norm", SIZED)
 def test_output_stride(encoder: Encoder, stride: int, norm: Norm) -> None:
     with torch.device("meta"):
-        net = ResNet(encoder, stride, norm).eval()
+        net = ResNet(encoder, stride, norm)
         for height, width in ((96, 128), (72, 56)):
             features = net(torch.empty(2, 3, height, width))
             rows, columns = -(-height // stride), -(-width // stride)
