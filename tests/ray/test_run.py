@@ -188,14 +188,15 @@ from orchestrator.execution.worker import WorkerSettings
 from orchestrator.store import Store
 from stages import RUN, tree_of
 
-data, root, epochs, what, after = sys.argv[1:6]
+data, root, workers, epochs, what, after = sys.argv[1:7]
 tree = tree_of(
     ShardDataset.open(Path(data)),
     order=("semantic", "depth"), workers=2, epochs=int(epochs), batch_size=2,
 )
 store = Store.open(root)
 settings = WorkerSettings(store=root, dataset=data)
-make = functools.partial(open_deadly, settings, Target(os.getpid(), what, after == "after"))
+target = Target(os.getpid(), workers, what, after == "after")
+make = functools.partial(open_deadly, settings, target)
 with connect(ClusterSettings(cpus=2, workers=2, threads=1)) as cluster:
     print(cluster.scratch, flush=True)
     run_on_cluster(tree, store, RUN, Placement(Path(data)), cluster, make_runner=make)
@@ -215,29 +216,26 @@ def test_the_same_run_again_after_the_driver_was_killed(
     point = what.format(root=f"{root[:2]}/{root}")
     here = Path(__file__).resolve().parents
     path = os.pathsep.join([str(here[2]), str(here[1] / "support")])
-    arguments = [str(micro_dataset.path), str(tmp_path / "store"), str(EPOCHS), point, after]
+    folder = tmp_path / "workers"
+    folder.mkdir()
+    arguments = [micro_dataset.path, tmp_path / "store", folder, EPOCHS, point, after]
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, *arguments],
+        [sys.executable, "-c", DRIVER, *map(str, arguments)],
         cwd=tmp_path,  # any folder will do
         env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         text=True,
     )
-    below: dict[int, str] = {}
-
-    def watch() -> bool:
-        below.update(descendants(driver.pid))
-        return driver.poll() is not None
-
     try:
-        scratch = Path(driver.stdout.readline().strip()).parent
-        assert wait_until(watch, _PATIENCE_S, every=0.3), "the driver was never killed"
+        scratch = Path(driver.stdout.readline().strip()).parent  # Ray has started, no lane has
+        below = descendants(driver.pid)
+        driver.wait(_PATIENCE_S)
     finally:
         driver.kill()
     assert driver.wait() == -signal.SIGKILL
-    workers = [pid for pid, command in below.items() if "RayTrainWorker" in command]
     core = [pid for pid, c in below.items() if "gcs_server" in c or "raylet/raylet" in c]
-    assert len(workers) == 2 and len(core) == 2, below
+    workers = [int(file.name) for file in folder.iterdir()]
+    assert len(core) == 2 and len(workers) == 2, below
     assert wait_until(lambda: not any(map(alive, [*workers, *core])), 60), "Ray outlives its driver"
 
     # All of Ray's own folders go before the resume; the run may not need them.

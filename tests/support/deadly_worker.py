@@ -18,9 +18,13 @@ from orchestrator.store import LocalFs, Store
 
 @dataclass(frozen=True)
 class Target:
-    """Kill ``pid`` at the first write that begins with ``what``, after it or before."""
+    """Kill ``pid`` at the first write that begins with ``what``, after it or before.
+
+    Each worker leaves a file with its own pid as name in ``workers``.
+    """
 
     pid: int
+    workers: str
     what: str
     after: bool
 
@@ -53,6 +57,7 @@ class DeadlyFs(LocalFs):
 
 
 def open_deadly(settings: WorkerSettings, target: Target, parallel: Parallel) -> StageRunner:
+    Path(target.workers, str(os.getpid())).touch()
     dataset = ShardDataset.open(Path(settings.dataset))
     store = Store(DeadlyFs(settings.store, target)) if parallel.rank == 0 else None
     return StageWorker(settings, dataset, store, Runtime(parallel))
