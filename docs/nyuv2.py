@@ -17,7 +17,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
+from matplotlib.patches import Patch
 
 from had_core.data import ShardDataset
 from had_core.evaluation import examples
@@ -33,6 +33,8 @@ from orchestrator.execution import formats
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.specs import SequenceSpec
 from orchestrator.store import Store
+from orchestrator.tracking.colours import class_colours
+from orchestrator.tracking.pictures import coloured, has_truth, span_of
 
 HERE = Path(__file__).resolve().parent
 SHOWN = 3  # examples are spread over the test set; the picture shows the middle one
@@ -149,30 +151,41 @@ def _picture(
     order = chosen[0][0].order
     rows = [(task, spec) for task in order for spec, _ in chosen]
     columns = 2 + len(order)
+    size = (2.1 * columns, 1.75 * len(rows) + 0.6)
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(2.1 * columns, 1.65 * len(rows)), squeeze=False, dpi=90
+        len(rows), columns, figsize=size, squeeze=False, dpi=90, layout="constrained"
     )
     for axis in axes.flat:
         axis.axis("off")
     stages = {id(spec): _predictions(spec, store, dataset) for _, spec in rows}
-    for line, (task, spec) in zip(axes, rows, strict=True):
-        shown = stages[id(spec)]
-        example = shown[-1][task][SHOWN // 2]
-        span = _span(tasks[task], example.truth)
+    for line, (name, spec) in zip(axes, rows, strict=True):
+        task, shown = tasks[name], stages[id(spec)]
+        example = shown[-1][name][SHOWN // 2]
+        truth = example.truth[None]
+        span = span_of(task, truth)
         line[0].imshow(example.image)
-        line[0].set_title(f"{task}: image", fontsize=8)
-        line[1].imshow(_coloured(tasks[task], example.truth, span))
-        line[1].set_title("truth", fontsize=8)
+        line[0].set_title(f"{name}: image", fontsize=8)
+        line[1].imshow(coloured(task, truth, span, has_truth(task, truth))[0])
+        line[1].set_title(_truth_title(task, span), fontsize=8)
         for column, predictions in enumerate(shown, start=2):
-            if task not in predictions:
-                continue
-            prediction = predictions[task][SHOWN // 2].prediction
-            line[column].imshow(_coloured(tasks[task], prediction, span))
-            line[column].set_title(f"{spec.method}, after {order[column - 2]}", fontsize=8)
-    figure.tight_layout(pad=0.4)
+            if name in predictions:
+                prediction = predictions[name][SHOWN // 2].prediction
+                line[column].imshow(coloured(task, prediction[None], span)[0])
+                line[column].set_title(f"{spec.method}, after {order[column - 2]}", fontsize=8)
+    labels = next(task for task in tasks.values() if task.kind is TaskKind.LABELS)
+    colours = class_colours(labels.channels) / 255
+    names = labels.class_names or ()
+    handles = [Patch(color=c, label=n) for c, n in zip(colours, names, strict=True)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=7, fontsize=8, frameon=False)
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path)
     plt.close(figure)
+
+
+def _truth_title(task: DenseTask, span: tuple[float, float]) -> str:
+    if task.kind is TaskKind.SCALAR:
+        return f"truth, {span[0]:.1f} to {span[1]:.1f} {task.unit}"
+    return "truth (black: none)"
 
 
 def _predictions(spec: SequenceSpec, store: Store, dataset: ShardDataset) -> list[Mapping]:
@@ -184,24 +197,6 @@ def _predictions(spec: SequenceSpec, store: Store, dataset: ShardDataset) -> lis
         state, _ = from_bytes(raw)
         found.append(examples(stage.fit.config, state, dataset, "test", SHOWN))
     return found
-
-
-def _span(task: DenseTask, truth: np.ndarray) -> tuple[float, float]:
-    if task.kind is TaskKind.LABELS:
-        return 0, task.channels - 1
-    valid = truth[truth != task.invalid] if task.invalid is not None else truth
-    return float(valid.min()), float(valid.max())
-
-
-def _coloured(task: DenseTask, values: np.ndarray, span: tuple[float, float]) -> np.ndarray:
-    if task.kind is TaskKind.UNIT_VECTOR:
-        return np.where((values == 0).all(-1, keepdims=True), 0.0, (values + 1) / 2).clip(0, 1)
-    flat = values if task.kind is TaskKind.LABELS else values[..., 0]
-    low, high = span
-    scaled = (flat - low) / max(high - low, 1e-6)
-    colours = plt.get_cmap("tab20" if task.kind is TaskKind.LABELS else "cividis")(scaled)
-    colours[flat < low] = (0, 0, 0, 1)  # no truth there
-    return colours
 
 
 if __name__ == "__main__":

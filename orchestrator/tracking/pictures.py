@@ -54,11 +54,11 @@ def render_examples(task: DenseTask, images: Array, truths: Array, predictions: 
         BadInput: shapes do not fit.
     """
     _check(task, images, truths, predictions)
-    span = _span(task, truths)
+    span = span_of(task, truths)
     columns = (
         (np.clip(images, 0, 1) * 255).round().astype(np.uint8),
-        _colour(task, truths, span, valid=_valid(task, truths)),
-        _colour(task, predictions, span),
+        coloured(task, truths, span, valid=has_truth(task, truths)),
+        coloured(task, predictions, span),
     )
     canvas = _grid([_enlarge(column) for column in columns])
     shown = np.union1d(truths, predictions) if task.kind is TaskKind.LABELS else np.empty(0)
@@ -79,9 +79,9 @@ def render_prediction(task: DenseTask, image: Array, prediction: Array) -> bytes
     if task.kind is not TaskKind.LABELS:
         task = replace(task, invalid=None)
         values = values.reshape(1, *image.shape[:2], task.channels)
-    span = _span(task, values)
+    span = span_of(task, values)
     pixels = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)[None]
-    columns = [_enlarge(column) for column in (pixels, _colour(task, values, span))]
+    columns = [_enlarge(column) for column in (pixels, coloured(task, values, span))]
     canvas = _grid(columns, ("image", "prediction"))
     shown = np.unique(values) if task.kind is TaskKind.LABELS else np.empty(0)
     legend = _Legend(task, span, shown, canvas.width, unlabelled=False).draw()
@@ -101,7 +101,7 @@ def _check(task: DenseTask, images: Array, truths: Array, predictions: Array) ->
             )
 
 
-def _valid(task: DenseTask, truths: Array) -> Mask:
+def has_truth(task: DenseTask, truths: Array) -> Mask:
     """Pixels ``[B,H,W]`` that have a truth."""
     if task.kind is TaskKind.LABELS:
         valid: Array = (truths >= 0) & (truths < task.channels)
@@ -116,18 +116,18 @@ def _valid(task: DenseTask, truths: Array) -> Mask:
     return np.asarray(valid, dtype=np.bool_)
 
 
-def _span(task: DenseTask, truths: Array) -> tuple[float, float]:
+def span_of(task: DenseTask, truths: Array) -> tuple[float, float]:
     """Range of values that the colours cover: the bulk of the truth, 0..1 for probabilities."""
     if task.kind is not TaskKind.SCALAR:
         return 0.0, 1.0
-    values = truths[..., 0][_valid(task, truths)]
+    values = truths[..., 0][has_truth(task, truths)]
     if values.size == 0:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(values, (1, 99)))
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def _colour(
+def coloured(
     task: DenseTask,
     values: Array,
     span: tuple[float, float],
