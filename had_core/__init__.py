@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from had_core.configs import NetConfig, SlicingConfig, TrainConfig
     from had_core.data import ShardDataset
-    from had_core.errors import BadInput, CorruptArtifact, HadError, NonFiniteLoss
+    from had_core.errors import BadInput, CorruptArtifact, HadError, NonFiniteLoss, NonFiniteNet
     from had_core.evaluation import evaluate
     from had_core.methods import HadConfig, HadLossConfig, NaiveConfig
     from had_core.sequence import StageOutcome, run_sequence
@@ -27,6 +27,7 @@ _HOME = {
     "CorruptArtifact": "errors",
     "HadError": "errors",
     "NonFiniteLoss": "errors",
+    "NonFiniteNet": "errors",
     "evaluate": "evaluation",
     "HadConfig": "methods",
     "HadLossConfig": "methods",
@@ -49,6 +50,7 @@ __all__ = [  # noqa: RUF022 - grouped by where they live
     "CorruptArtifact",
     "HadError",
     "NonFiniteLoss",
+    "NonFiniteNet",
     "evaluate",
     "HadConfig",
     "HadLossConfig",

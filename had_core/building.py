@@ -33,6 +33,9 @@ def build_net(
 
     A head's initialisation follows from (seed, tasks up to it), so it is the same for every
     method and every setting of the weights.
+
+    Raises:
+        BadInput: the file of weights is missing, damaged, or not the one of its digest.
     """
     old = set(config.old_tasks)
     if parent is not None:
@@ -49,13 +52,19 @@ def build_net(
 
 def _fresh_net(config: FitConfig, old: Sequence[DenseTask]) -> LifelongNet:
     """The net before any stage; heads of old tasks as if there had been one."""
+    weights, digest = config.net.weights, config.net.weights_sha256
+    if weights is None and digest is not None:
+        raise BadInput(
+            f"net.weights is missing: the path of the file with the SHA-256 {digest}, which the "
+            "net starts from"
+        )
     net = LifelongNet(config.net, derive_seed(config.seed, "encoder"))
     for task in old:
         net.grow(task, 0)
-    if config.net.weights is not None:
+    if weights is not None:
         from had_core.nets.weights import load_encoder
 
-        load_encoder(net, Path(config.net.weights))
+        load_encoder(net, Path(weights), digest)
     return net
 
 

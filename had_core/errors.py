@@ -27,5 +27,12 @@ class NonFiniteLoss(HadError):
         self.epoch, self.step, self.term = epoch, step, term
 
 
+class NonFiniteNet(HadError):
+    """Weights or outputs of a net became NaN or infinite though no loss term did.
+
+    A step's loss is that of the weights before it: the last step's can end anywhere.
+    """
+
+
 class Cancelled(HadError):
     """The observer asked the stage to stop; nothing was sealed."""

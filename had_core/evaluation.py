@@ -18,10 +18,11 @@ from had_core.batches import Rows, target_tensor
 from had_core.building import load_net, resolve_tasks
 from had_core.data import ShardDataset, Split
 from had_core.data.slices import Slicing
-from had_core.errors import BadInput
+from had_core.errors import BadInput, NonFiniteNet
 from had_core.fit_config import FitConfig
 from had_core.metrics.meters import meter_for
 from had_core.nets.lifelong import LifelongNet
+from had_core.parallel import agree_any
 from had_core.stage import Runtime
 from had_core.tasks import DenseTask
 
@@ -63,6 +64,10 @@ def evaluate(
 
     Args:
         weights: after the fit, or the net that holds them.
+
+    Raises:
+        BadInput: a task or the split is unknown, or the split is empty.
+        NonFiniteNet: an output is NaN or infinite, on every rank at once.
     """
     runtime = runtime or Runtime()
     source, rows = split_rows(dataset, config, split)
@@ -70,12 +75,17 @@ def evaluate(
     scored = [task for task in known if tasks is None or task.name in tasks]
     net = _net(config, known, weights).to(runtime.device)
     meters = {task.name: meter_for(task) for task in scored}
+    finite = torch.ones((), dtype=torch.bool, device=runtime.device)
     chunks = [rows[k : k + EVAL_BATCH] for k in range(0, len(rows), EVAL_BATCH)]
     for chunk in chunks[runtime.parallel.rank :: runtime.parallel.world_size]:
         outputs = _outputs(net, source, chunk, list(meters), runtime.device)
         for task in scored:
+            finite &= outputs[task.name].isfinite().all()
             target = target_tensor(task, source.targets(task.name, chunk), runtime.device)
             meters[task.name].update(outputs[task.name], target)
+    # Counting NaN as any class, or as no angle, could pass for a perfect score.
+    if agree_any(runtime.parallel, not finite):
+        raise NonFiniteNet(f"the net's outputs are not finite on the {split} images")
     for task in scored:
         states = meters[task.name].state()
         for name in sorted(states):

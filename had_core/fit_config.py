@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from had_core.configs import NetConfig, SlicingConfig, TrainConfig, View, require
+from had_core.errors import BadInput
 from had_core.methods.base import MethodConfig, StageShape
 
 
@@ -36,6 +37,21 @@ class FitConfig:
     def old_tasks(self) -> tuple[str, ...]:
         new = self.new_tasks
         return tuple(task for task in self.tasks if task not in new)
+
+
+def checked_order(order: Sequence[str], available: Sequence[str]) -> tuple[str, ...]:
+    """The order as a tuple.
+
+    Raises:
+        BadInput: it is not a list of one or more tasks that are there, each named once.
+    """
+    names = () if isinstance(order, str) else tuple(order)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(available):
+        raise BadInput(
+            f"order={order!r} is not allowed: one or more of {', '.join(available)}, each named "
+            "once, in a list"
+        )
+    return names
 
 
 def sequence_fits(

@@ -10,7 +10,7 @@ from torch import Tensor
 from had_core.configs import NetConfig, SlicingConfig, TrainConfig
 from had_core.data import ShardDataset
 from had_core.evaluation import RRow, evaluate
-from had_core.fit_config import sequence_fits
+from had_core.fit_config import checked_order, sequence_fits
 from had_core.methods.base import MethodConfig
 from had_core.progress import EpochRecord, StageObserver
 from had_core.stage import FitResult, Runtime, fit
@@ -54,9 +54,10 @@ def run_sequence(
         print(stages[-1].row["semantic"]["miou"])
 
     Raises:
-        BadInput: an order, batch or slice that cannot be used.
-        NonFiniteLoss: training diverged.
+        BadInput: an order, batch or slice that cannot be used; nothing was trained.
+        NonFiniteLoss, NonFiniteNet: training diverged.
     """
+    order = checked_order(order, [task.name for task in dataset.manifest.tasks])
     slicing = slicing or SlicingConfig(slices=len(order))
     fits = sequence_fits(method, order, net or NetConfig(), train or TrainConfig(), slicing, seed)
     results: list[FitResult] = []

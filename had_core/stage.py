@@ -21,12 +21,13 @@ from had_core.building import build_net, resolve_tasks, trained_parameters
 from had_core.canonical import derive_seed
 from had_core.configs import Norm, TeacherCache
 from had_core.data import ShardDataset
-from had_core.errors import Cancelled
+from had_core.errors import BadInput, Cancelled, NonFiniteNet
 from had_core.fit_config import FitConfig
 from had_core.nets.lifelong import LifelongNet
 from had_core.parallel import Parallel, Solo, agree_any
 from had_core.progress import OPENING_STEPS, EpochRecord, FitProgress, SilentObserver, StageObserver
 from had_core.step import StageContext, StageTrainer
+from had_core.tasks import DenseTask
 from had_core.teacher import CachedTeacher, LiveTeacher
 
 
@@ -86,6 +87,7 @@ def fit(
         BadInput: the batch does not fit the slice or the workers, a task is unknown, or
             ``train.eval_every`` asks for a validation part that is empty.
         NonFiniteLoss: a loss term became NaN or infinite, on every rank at once.
+        NonFiniteNet: a weight is NaN or infinite after the last step.
         Cancelled: the observer of any rank said so.
     """
     runtime, observer = runtime or Runtime(), observer or SilentObserver()
@@ -94,6 +96,7 @@ def fit(
     try:
         done = _restore(trainer, resume)
         history = _epochs(config, dataset, trainer, source, observer, done, runtime)
+        _check_finite(trainer.stage.net, runtime.parallel)
         kept = trainer.consolidate()
     finally:
         if isinstance(teacher, CachedTeacher):
@@ -117,7 +120,7 @@ def prepare(
 ) -> tuple[StageTrainer, LiveTeacher | CachedTeacher | None]:
     """Everything before the first step: net, teacher (its cache filled), optimiser, method."""
     tasks = resolve_tasks(config, dataset.split("train").tasks)
-    net = build_net(config, tasks, parent).to(runtime.device)
+    net = _built(config, tasks, parent, runtime.parallel).to(runtime.device)
     net.set_parallel(runtime.parallel)
     distilled = config.method.distilled(config.old_tasks)
     teacher = _teacher(config, net, distilled, source, runtime)
@@ -139,6 +142,23 @@ def prepare(
         parallel=runtime.parallel,
     )
     return trainer, teacher
+
+
+def _built(
+    config: FitConfig,
+    tasks: Sequence[DenseTask],
+    parent: Mapping[str, Tensor] | None,
+    parallel: Parallel,
+) -> LifelongNet:
+    """The net; BadInput on every rank where one of them (its machine's file) has no such net."""
+    problem: BadInput | None = None
+    try:
+        net = build_net(config, tasks, parent)
+    except BadInput as error:
+        problem = error
+    if agree_any(parallel, problem is not None):
+        raise problem or BadInput("another worker of this lane cannot build the net")
+    return net
 
 
 def _teacher(
@@ -233,6 +253,13 @@ def _scores(
         task: {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         for task, metrics in row.items()
     }
+
+
+def _check_finite(net: LifelongNet, parallel: Parallel) -> None:
+    """Raise NonFiniteNet on every rank where the last step left any with NaN or infinity."""
+    broken = next((name for name, t in net.state_dict().items() if not t.isfinite().all()), None)
+    if agree_any(parallel, broken is not None):
+        raise NonFiniteNet(f"{broken or 'a weight'} is not finite after the last step")
 
 
 def _average_statistics(net: LifelongNet, parallel: Parallel) -> None:

@@ -109,7 +109,7 @@ class DeltaM:
         per_task: mean over a task's metrics of ``s (M - B) / max(|B|, constant)``, in percent.
         plain_percent: the same over ``|B|`` (Maninis 2019), for comparison with other work.
         floored: ``(task, metric)`` where the constant prediction's score was the denominator.
-        undefined: ``(task, metric)`` left out: NaN, or a denominator of 0.
+        undefined: ``(task, metric)`` left out: NaN, infinite, or a denominator of 0.
     """
 
     percent: float
@@ -143,7 +143,7 @@ def delta_m(
             difference = metric.direction.sign * (_at(row, *name) - base)
             floors = math.isfinite(floor) and abs(floor) > abs(base)
             gain = _over(difference, floor if floors else base)
-            if math.isnan(gain):
+            if not math.isfinite(gain):
                 undefined.append(name)
             elif floors:
                 floored.append(name)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from had_core.building import load_net, resolve_tasks
 from had_core.data import ShardDataset
-from had_core.errors import BadInput, Cancelled, CorruptArtifact, NonFiniteLoss
+from had_core.errors import BadInput, Cancelled, CorruptArtifact, NonFiniteLoss, NonFiniteNet
 from had_core.evaluation import Example, evaluate, examples
 from had_core.fit_config import FitConfig
 from had_core.parallel import Parallel, agree_any
@@ -136,6 +136,8 @@ class StageWorker:
                     desk.release()
         except NonFiniteLoss as error:
             return ended.failed(FailureKind.NON_FINITE, error, error.epoch, error.step, error.term)
+        except NonFiniteNet as error:
+            return ended.failed(FailureKind.NON_FINITE, error)
         except BadInput as error:
             return ended.failed(FailureKind.BAD_INPUT, error)
         except Cancelled:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+import torch
 from micro import fit_config
 from thread_parallel import on_ranks
 
 from had_core.configs import View
 from had_core.data.rooms import TASKS
+from had_core.errors import NonFiniteNet
 from had_core.evaluation import evaluate
 from had_core.methods import NaiveConfig
 from had_core.stage import Runtime, fit
@@ -45,3 +49,17 @@ def test_one_and_more_ranks_score_the_same(micro_dataset, trained, split, ranks)
                 assert found == value, (task.name, metric)
             else:
                 assert found == pytest.approx(value, rel=1e-9), (task.name, metric)
+
+
+@pytest.mark.parametrize("name", [task.name for task in TASKS])
+def test_outputs_that_are_not_finite_score_nothing(micro_dataset, trained, name):
+    """NaN would count as some class, or as an angle of 0."""
+    config, weights = trained
+    last = next(key for key in weights if key.startswith(f"heads.{name}.") and "bias" in key)
+    broken = {**weights, last: torch.full_like(weights[last], math.nan)}
+
+    def attempt(parallel):
+        with pytest.raises(NonFiniteNet, match="not finite on the test images"):
+            evaluate(config, broken, micro_dataset, "test", runtime=Runtime(parallel=parallel))
+
+    on_ranks(2, attempt)

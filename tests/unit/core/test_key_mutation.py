@@ -25,6 +25,7 @@ from had_core.configs import (
     TeacherCache,
     View,
 )
+from had_core.errors import BadInput
 from had_core.methods import METHODS, HadConfig, HadLossConfig, NaiveConfig
 from had_core.methods.had import GroupMean, Variant
 from had_core.stage import Runtime, fit
@@ -236,3 +237,38 @@ def test_weights_file_enters_the_key_by_content_not_by_path(weights, micro_datas
     assert first.key == second.key != plain.key
     assert first_difference(weights(first), fit(second.config, micro_dataset).state) is None
     assert first_difference(weights(first), weights(plain)) is not None
+
+
+def test_another_file_of_weights_than_the_keys_is_refused_on_every_rank(
+    weights, micro_dataset, tmp_path
+):
+    """One machine's file was replaced after the plan was made."""
+    from had_core.nets.weights import sha256
+    from had_core.tensors import to_bytes
+
+    state = weights(spec())
+    encoder = {
+        name.removeprefix("encoder."): tensor
+        for name, tensor in state.items()
+        if name.startswith("encoder.")
+    }
+    planned, replaced = tmp_path / "planned.safetensors", tmp_path / "replaced.safetensors"
+    planned.write_bytes(to_bytes(encoder))
+    replaced.write_bytes(to_bytes({name: 2 * tensor for name, tensor in encoder.items()}))
+
+    def attempt(parallel):
+        path = replaced if parallel.rank == 1 else planned
+        config = spec(**net(weights=str(path), weights_sha256=sha256(planned))).config
+        with pytest.raises(BadInput) as caught:
+            fit(config, micro_dataset, runtime=Runtime(parallel=parallel))
+        return str(caught.value)
+
+    there, here = on_ranks(2, attempt)
+    assert f"weights file '{replaced}' has SHA-256 {sha256(replaced)}" in here
+    assert there == "another worker of this lane cannot build the net"
+
+
+def test_a_digest_without_a_file_starts_no_fresh_net(micro_dataset):
+    config = spec(**net(weights_sha256="e" * 64)).config
+    with pytest.raises(BadInput, match=r"net\.weights is missing: .*e{64}"):
+        fit(config, micro_dataset)

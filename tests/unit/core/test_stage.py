@@ -10,7 +10,7 @@ from micro import MICRO_NET, MICRO_TRAIN, ORDER, fit_config
 from thread_parallel import on_ranks
 
 from had_core.configs import Augment, Norm, Schedule, TeacherCache
-from had_core.errors import BadInput, Cancelled, NonFiniteLoss
+from had_core.errors import BadInput, Cancelled, NonFiniteLoss, NonFiniteNet
 from had_core.evaluation import evaluate
 from had_core.methods import HadConfig, NaiveConfig
 from had_core.parallel import Solo
@@ -198,6 +198,17 @@ def test_divergence_names_step_and_term_on_every_rank(micro_dataset):
     left, right = on_ranks(2, attempt)
     assert left == right
     assert left[0] == f"new/{ORDER[0]}"
+
+
+def test_a_last_step_that_ends_at_infinity_is_no_success(micro_dataset):
+    """Its loss is that of the weights before it."""
+    train = replace(MICRO_TRAIN, lr=1e300, epochs=1, batch_size=12)  # one step
+
+    def attempt(parallel):
+        with pytest.raises(NonFiniteNet, match="is not finite after the last step"):
+            fit(fit_config(1, train=train), micro_dataset, runtime=Runtime(parallel=parallel))
+
+    on_ranks(2, attempt)
 
 
 def test_batch_larger_than_a_slice_is_refused(micro_dataset):

@@ -8,7 +8,7 @@ import pytest
 from stages import RUN, attempts, execute, outcomes, rows, tree_of, weights, worker_on
 from thread_parallel import on_ranks
 
-from had_core.errors import BadInput, NonFiniteLoss
+from had_core.errors import BadInput, NonFiniteLoss, NonFiniteNet
 from had_core.evaluation import evaluate
 from had_core.methods import HadConfig, NaiveConfig
 from had_core.sequence import run_sequence
@@ -274,6 +274,16 @@ def test_a_real_divergence_leaves_nothing_sealed(micro_dataset, store):
     ended = outcomes(execute(tree, micro_dataset, store))
     assert [o.failure.kind for o in ended.values()] == [FailureKind.NON_FINITE]
     assert store.keys(ArtifactKind.FIT) == []
+
+
+def test_a_net_whose_outputs_diverged_has_no_row(pair, micro_dataset, store, monkeypatch):
+    def diverging(*args, **kwargs):
+        raise NonFiniteNet("the net's outputs are not finite on the test images")
+
+    monkeypatch.setattr("orchestrator.execution.worker.evaluate", diverging)
+    failure = run_one(survey(pair, store, RUN).works[0], micro_dataset, store).failure
+    assert (failure.kind, failure.term) == (FailureKind.NON_FINITE, None)
+    assert store.keys(ArtifactKind.EVAL) == []
 
 
 def test_another_data_set_is_refused(pair, micro_dataset, store):
