@@ -23,6 +23,8 @@ from had_core.tasks import DenseTask, TaskKind
 
 _DEFAULT = Path(__file__).resolve().parents[3] / "shared/parity/released_code.npz"
 PATH = Path(os.environ.get("HAD_PARITY_FILE", _DEFAULT))
+# A file that was asked for by name is missed loudly.
+IS_THERE = PATH.exists() or "HAD_PARITY_FILE" in os.environ
 
 TASKS = {
     "semantic": DenseTask("semantic", TaskKind.LABELS, 13, invalid=-1),
