@@ -33,8 +33,9 @@ def had_loss(
         teacher_BCHW: output of the frozen teacher, same shape.
 
     Returns:
-        ``(db_B, sg_B)``, finite with finite gradients for finite inputs. Variant ``released``
-        pools the pixels of the batch: its value is repeated for every image.
+        ``(db_B, sg_B)``, finite with finite gradients for finite inputs in float32 or wider
+        (training widens bf16's). Variant ``released`` pools the pixels of the batch: its value is
+        repeated for every image.
     """
     if config.variant is Variant.RELEASED:
         return released_had_loss(task, student_BCHW, teacher_BCHW, config)
