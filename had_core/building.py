@@ -52,20 +52,31 @@ def build_net(
 
 def _fresh_net(config: FitConfig, old: Sequence[DenseTask]) -> LifelongNet:
     """The net before any stage; heads of old tasks as if there had been one."""
-    weights, digest = config.net.weights, config.net.weights_sha256
-    if weights is None and digest is not None:
+    net = LifelongNet(config.net, derive_seed(config.seed, "encoder"))
+    for task in old:
+        net.grow(task, 0)
+    _load_weights(net)
+    return net
+
+
+def check_weights(config: NetConfig) -> None:
+    """Raise BadInput where a fresh net cannot start from ``config.weights``."""
+    if config.weights is not None or config.weights_sha256 is not None:
+        _load_weights(LifelongNet(config, 0))
+
+
+def _load_weights(net: LifelongNet) -> None:
+    """Fill the encoder from the file that the config names; it must be the one of its digest."""
+    path, digest = net.config.weights, net.config.weights_sha256
+    if path is not None:
+        from had_core.nets.weights import load_encoder
+
+        load_encoder(net, Path(path), digest)
+    elif digest is not None:
         raise BadInput(
             f"net.weights is missing: the path of the file with the SHA-256 {digest}, which the "
             "net starts from"
         )
-    net = LifelongNet(config.net, derive_seed(config.seed, "encoder"))
-    for task in old:
-        net.grow(task, 0)
-    if weights is not None:
-        from had_core.nets.weights import load_encoder
-
-        load_encoder(net, Path(weights), digest)
-    return net
 
 
 def load_net(
