@@ -94,9 +94,8 @@ class NetConfig:
 
     def __post_init__(self) -> None:
         require(self.output_stride in (8, 16), "net.output_stride", self.output_stride, "8 or 16")
-        require(
-            self.decoder_channels >= 1, "net.decoder_channels", self.decoder_channels, "1 or more"
-        )
+        channels = self.decoder_channels
+        require(1 <= channels <= 4096, "net.decoder_channels", channels, "1 to 4096")
         require(
             len(self.aspp_rates) == 3 and all(r >= 1 for r in self.aspp_rates),
             "net.aspp_rates",
@@ -132,7 +131,7 @@ class TrainConfig:
     eval_every: int = field(default=0, metadata={"key": False})
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, "train.epochs", self.epochs, "1 or more")
+        require(1 <= self.epochs <= 100_000, "train.epochs", self.epochs, "1 to 100000")
         require(self.batch_size >= 1, "train.batch_size", self.batch_size, "1 or more")
         require(self.lr > 0, "train.lr", self.lr, "a number above 0")
         require(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "0 or more")

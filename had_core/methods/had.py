@@ -60,7 +60,7 @@ class HadLossConfig:
         require(0 <= self.k < 1, "method.loss.k", self.k, "0 <= k < 1")
         require(0 <= self.beta <= 1, "method.loss.beta", self.beta, "0 <= beta <= 1")
         require(self.eps > 0, "method.loss.eps", self.eps, "a number above 0")
-        require(self.bins >= 2, "method.loss.bins", self.bins, "2 or more")
+        require(2 <= self.bins <= 10_000, "method.loss.bins", self.bins, "2 to 10000")
 
     def effective(self) -> HadLossConfig:
         """The same loss with every setting that cannot matter at its default."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from had_core.data.rooms.config import MOST_IMAGES
 from orchestrator.cli.output import AsJson, console, emit_json
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ def build(
     out: Annotated[
         str | None, typer.Option(help="Folder to write; by default the one dataset=rooms reads.")
     ] = None,
-    train: Annotated[int, typer.Option(help="Training images.", min=1)] = 800,
-    test: Annotated[int, typer.Option(help="Test images.", min=1)] = 200,
+    train: Annotated[int, typer.Option(help="Training images.", min=1, max=MOST_IMAGES)] = 800,
+    test: Annotated[int, typer.Option(help="Test images.", min=1, max=MOST_IMAGES)] = 200,
     height: Annotated[int, typer.Option(help="Pixels.", min=16, max=4096)] = 96,
     width: Annotated[int, typer.Option(help="Pixels.", min=16, max=4096)] = 128,
     seed: Annotated[int, typer.Option(help="Seed of every scene.")] = 0,

@@ -78,10 +78,10 @@ class ClusterConfig:
         require(lanes is None or lanes >= 1, "cluster.lanes", lanes, "1 or more, or null")
         require(self.workers >= 1, "cluster.workers", self.workers, "1 or more")
         require(
-            self.threads is None or self.threads >= 1,
+            self.threads is None or 1 <= self.threads <= 4096,
             "cluster.threads",
             self.threads,
-            "1 or more, or null",
+            "1 to 4096, or null",
         )
         if self.backend is Backend.INLINE:
             require(self.workers == 1, "cluster.workers", self.workers, "1 with backend inline")

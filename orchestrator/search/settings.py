@@ -15,6 +15,7 @@ Value = str | bool | int | float  # of one parameter
 Params = Mapping[str, Value]  # dotted path of a setting -> its value in one trial
 
 MOST_POINTS = 10_000  # of a grid; more than anyone trains
+MOST_TRIALS = 100_000
 _MOST_SEED = 2**31  # leaves room for one seed a trial below numpy's limit
 
 
@@ -225,7 +226,9 @@ class SearchConfig:
 
 
 def _check_numbers(search: SearchConfig) -> None:
-    require(search.trials >= 1, "search.trials", search.trials, "1 or more")
+    require(
+        1 <= search.trials <= MOST_TRIALS, "search.trials", search.trials, f"1 to {MOST_TRIALS}"
+    )
     require(search.max_concurrent >= 1, "search.max_concurrent", search.max_concurrent, "1 or more")
     require(0 <= search.seed < _MOST_SEED, "search.seed", search.seed, f"0 to {_MOST_SEED - 1}")
     alpha = search.cvar_alpha

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from had_core.configs import require
 from had_core.tasks import DenseTask, TaskKind
 
+MOST_IMAGES = 1_000_000  # of a split
+
 CLASSES = (
     "wall",
     "floor",
@@ -50,7 +52,8 @@ class RoomsConfig:
 
     def __post_init__(self) -> None:
         for key in ("train", "test"):
-            require(getattr(self, key) >= 1, f"rooms.{key}", getattr(self, key), "1 or more")
+            count = getattr(self, key)
+            require(1 <= count <= MOST_IMAGES, f"rooms.{key}", count, f"1 to {MOST_IMAGES} images")
         for key in ("height", "width"):
             value = getattr(self, key)
             require(16 <= value <= 4096, f"rooms.{key}", value, "16 to 4096 pixels")

@@ -46,6 +46,10 @@ def test_data_build_and_check(tmp_path: Path) -> None:
             ["data", "build", "rooms", "--train", "0"],
             "--train': Input should be greater",
         ),
+        (
+            ["data", "build", "rooms", "--test", "1000001"],
+            "--test': Input should be less than or equal to 1000000",
+        ),
         (["data", "import", "nyu", "a", "b"], "nyu is not allowed: nyuv2"),
         (["data", "import", "nyuv2", "/does/not/exist", "/tmp/never"], "/does/not/exist"),
     ],

@@ -240,7 +240,10 @@ def test_bad_overrides_are_one_sentence(overrides: list[str], sentence: str) -> 
     ("overrides", "sentence"),
     [
         (["train.epochs=x"], "train.epochs=x is not allowed: a whole number"),
-        (["train.epochs=0"], "train.epochs=0 is not allowed: 1 or more"),
+        (["train.epochs=0"], "train.epochs=0 is not allowed: 1 to 100000"),
+        (["train.epochs=100001"], "train.epochs=100001 is not allowed: 1 to 100000"),
+        (["net.decoder_channels=4097"], "net.decoder_channels=4097 is not allowed: 1 to 4096"),
+        (["cluster.threads=4097"], "cluster.threads=4097 is not allowed: 1 to 4096, or null"),
         (["tracking.uri=foo://x"], "tracking.uri=foo://x is not allowed: http(s)://"),
         (["tracking=off", "tracking.uri=foo://x"], "tracking.uri=foo://x is not allowed"),
         (["train.eval_every=-1"], "train.eval_every=-1 is not allowed: 0 or more epochs"),

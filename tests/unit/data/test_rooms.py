@@ -131,7 +131,8 @@ def test_a_failing_worker_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("train", 0), ("test", -1), ("height", 8), ("width", 99_999)]
+    ("field", "value"),
+    [("train", 0), ("test", -1), ("train", 1_000_001), ("height", 8), ("width", 99_999)],
 )
 def test_settings_are_checked(field: str, value: int) -> None:
     with pytest.raises(BadInput, match=f"rooms.{field}={value} is not allowed"):

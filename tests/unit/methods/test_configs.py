@@ -122,6 +122,7 @@ def test_temperature_matters_for_soft_targets_only():
         (lambda: HadLossConfig(delta=0), "delta=0 is not allowed"),
         (lambda: HadLossConfig(eps=0), "eps=0 is not allowed"),
         (lambda: HadLossConfig(bins=1), "bins=1 is not allowed"),
+        (lambda: HadLossConfig(bins=10_001), "bins=10001 is not allowed: 2 to 10000"),
         (lambda: HadLossConfig(beta=2), "beta=2 is not allowed"),
     ],
 )
