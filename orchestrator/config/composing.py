@@ -264,11 +264,13 @@ def _sequences(
     for given in (names.order, names.tasks):
         tasks = tasks if given is None else given
     check_names(
-        "order" if names.tasks is None and names.order else "tasks", tasks, allowed=dataset.tasks
+        "order" if names.tasks is None and order is not None else "tasks",
+        tasks,
+        allowed=dataset.tasks,
     )
     if orders is not None:
         return tasks, _orders(orders, tasks, seeds), seeds
-    return tasks, (names.order or tasks,), seeds
+    return tasks, (tasks if names.order is None else names.order,), seeds
 
 
 def _orders(
@@ -295,6 +297,7 @@ def _compared(raw: Any) -> dict[str, MethodConfig]:
     if raw is None:
         return {}
     require(isinstance(raw, Mapping), "methods", raw, "a mapping of labels to methods")
+    require(bool(raw), "methods", raw, "one method or more, or null")
     found = {}
     for label, settings in raw.items():
         try:

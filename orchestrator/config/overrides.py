@@ -88,11 +88,14 @@ def apply(
 
 
 def refuse_list(override: Override, tree: Path) -> None:
-    """Raise BadInput for a list of options where Hydra would silently take the last."""
-    group = override.key_or_group
-    if isinstance(override.value(), list) and group not in _LISTED and (tree / group).is_dir():
+    """Raise BadInput for a list of options where Hydra would silently take the last, or none."""
+    group, value = override.key_or_group, override.value()
+    if not isinstance(value, list) or not (tree / group).is_dir():
+        return
+    if group not in _LISTED or not value:
+        several = "one or more" if group in _LISTED else "one"
         listed = ", ".join(_options(tree, group))
-        raise BadInput(f"{override.input_line} is not allowed: one of {listed}")
+        raise BadInput(f"{override.input_line} is not allowed: {several} of {listed}")
 
 
 def option(tree: Path, group: str, name: str) -> Any:
