@@ -20,11 +20,13 @@ def check_before_writing(config: RunConfig) -> None:
     Raises:
         BadInput: no stage could be trained with these settings.
     """
-    from orchestrator.tracking.location import TrackingLocation
+    from orchestrator.tracking.location import TrackingLocation, require_usable_uri
 
     check_sizes(config)
     if config.tracking.enabled:
         TrackingLocation.of(config.store.root, config.tracking.uri)
+        if config.tracking.uri is not None:
+            require_usable_uri(config.tracking.uri)
     if not Path(config.store.root).exists():
         check_place(config)  # nothing is sealed, so everything has to be trained
 

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from had_core.errors import BadInput
 from orchestrator.tracking.files import open_folder
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 _SERVERS = ("http://", "https://", "databricks")
-_DATABASES = ("sqlite:///", "postgresql", "mysql", "mssql")
+# As SQLAlchemy takes it apart, with a port that is a number: passwords hold what URLs may not.
+_DATABASE = re.compile(
+    r"(postgresql|mysql|mssql)(\+\w+)?://([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]+)?(:\d*)?([/?].*)?"
+)
+_SQLITE_MAGIC = b"SQLite format 3\0"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_DISABLE_AGENT_HINT": "true",
@@ -102,12 +107,65 @@ class TrackingLocation:
 
 
 def require_tracking_uri(uri: str) -> None:
-    """Raise BadInput where MLflow does not take the URI; nothing is asked for."""
-    if not uri.startswith((*_SERVERS, *_DATABASES)):
+    """Raise BadInput where MLflow can never take the URI; asks no server and looks at no file."""
+    sqlite = uri.removeprefix(_SQLITE)
+    if not (_is_server(uri) or sqlite not in ("", uri) or _DATABASE.fullmatch(uri)):
         raise BadInput(
-            f"tracking.uri={redact(uri)} is not allowed: http(s)://..., sqlite:///FILE, "
-            "postgresql://..., mysql://... or mssql://..."
+            f"tracking.uri={redact(uri)} is not allowed: http(s)://HOST[:PORT]..., "
+            "sqlite:///FILE, postgresql://..., mysql://... or mssql://..."
         )
+
+
+def require_usable_uri(uri: str) -> None:
+    """``require_tracking_uri``, and of a sqlite file that it is one or can be made."""
+    require_tracking_uri(uri)
+    if uri.startswith(_SQLITE):
+        require_sqlite("tracking.uri", uri, Path(uri.removeprefix(_SQLITE).partition("?")[0]))
+
+
+def require_sqlite(key: str, uri: str, path: Path) -> None:
+    """Raise BadInput where ``path``, which ``key=uri`` names, is no database and none can be
+    made there; writes nothing."""
+    trouble = _trouble_with(path.absolute())
+    if trouble is not None:
+        raise BadInput(
+            f"{key}={redact(uri)} is not allowed: {trouble}; name a file of sqlite, or one that "
+            "can be made"
+        )
+
+
+def _trouble_with(path: Path) -> str | None:
+    """What keeps sqlite from ever opening the file; None for nothing."""
+    try:
+        if not path.exists():
+            return _trouble_above(path.parent)
+        if not path.is_file():
+            return f"{path} is no regular file"
+        with path.open("rb") as file:
+            begin = file.read(len(_SQLITE_MAGIC))
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    return None if begin in (b"", _SQLITE_MAGIC) else f"{path} is no sqlite database"
+
+
+def _trouble_above(folder: Path) -> str | None:
+    """What keeps a file from being made in ``folder``, which may have to be made first."""
+    above = next(each for each in (folder, *folder.parents) if each.exists())
+    if not above.is_dir():
+        return f"{above} is no folder"
+    return None if os.access(above, os.W_OK | os.X_OK) else f"{above} cannot be written"
+
+
+def _is_server(uri: str) -> bool:
+    """Whether the URI names a server, and can be read as one."""
+    if uri == "databricks" or uri.startswith("databricks://"):
+        return True
+    try:
+        parts = urlsplit(uri)
+        host, _ = parts.hostname, parts.port  # raises for what is no number
+    except ValueError:
+        return False
+    return uri.startswith(("http://", "https://")) and bool(host) and not re.search(r"\s", uri)
 
 
 def quiet_environment() -> None:

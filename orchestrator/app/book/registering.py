@@ -14,7 +14,7 @@ from orchestrator.display.numbers import number
 from orchestrator.display.use import RegisterResult
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.store.registered import checked_model_name
-from orchestrator.tracking.location import TrackingLocation, redact
+from orchestrator.tracking.location import TrackingLocation, redact, require_usable_uri
 from orchestrator.tracking.registry import (
     ModelVersion,
     RegistryTrouble,
@@ -112,6 +112,8 @@ def _stage_run(store: Store, stage: TrainedStage, location: TrackingLocation) ->
 
 def _location(store: Store, stage: TrainedStage, uri: str | None) -> TrackingLocation:
     """Where the run that trained the stage is tracked; the store's own MLflow if nowhere."""
+    if uri is not None:
+        require_usable_uri(uri)
     run = str(stage.manifest.get("run", ""))
     record = store.runs.known(run) if uri is None and run else None
     tracking = record.config.get("tracking", {}) if record else {}

@@ -11,7 +11,7 @@ from orchestrator.store import Store
 from orchestrator.tracking.background import sync as sync_journals
 from orchestrator.tracking.driver_record import adopt, driver_of, mark_dead_runs
 from orchestrator.tracking.journal import journal_names
-from orchestrator.tracking.location import TrackingLocation
+from orchestrator.tracking.location import TrackingLocation, require_usable_uri
 from orchestrator.tracking.trouble import told_as
 
 
@@ -31,6 +31,8 @@ def sync(root: str, names: Sequence[str], tracking_uri: str | None, *, every: bo
         SyncFailed: MLflow does not answer or refuses; what was done before stays done.
     """
     store = open_existing(root)
+    if tracking_uri is not None:
+        require_usable_uri(tracking_uri)
     known = journal_names(store.uri)
     for name in names:
         if name not in known:

@@ -47,6 +47,7 @@ def test_fewer_images_than_tasks_are_refused_before_the_data_set_is_built(
 
 OF_THE_PLACE = [
     (["tracking=sqlite", "tracking.uri=nowhere"], r"tracking\.uri=nowhere is not allowed"),
+    (["tracking=sqlite", "tracking.uri=sqlite:////dev/null"], "/dev/null is no regular file"),
     (["cluster=local", "cluster.workers=2", "cluster.threads=512"], "wants 1024 CPUs, there are"),
     (["dataset.tasks=[semantic,depth,smell]"], "dataset.tasks names 'smell'"),
 ]

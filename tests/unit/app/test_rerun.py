@@ -96,7 +96,7 @@ def test_an_override_makes_a_new_stage_beside_the_old_one(ran, store, again):
     assert again(result.new_key).reproduced is True
 
 
-def test_a_new_stage_is_tracked_where_the_overrides_say(ran, again, monkeypatch):
+def test_a_new_stage_is_tracked_where_the_overrides_say(ran, again, monkeypatch, tmp_path):
     told = []
 
     class Writer(contextlib.nullcontext):
@@ -110,8 +110,9 @@ def test_a_new_stage_is_tracked_where_the_overrides_say(ran, again, monkeypatch)
     stage = stages_of(ran, "had")[1]
     again(stage.key, "method.lambda=9")
     assert told == [], "the sealing run was not tracked"
-    again(stage.key, "method.lambda=8", "tracking=sqlite", "tracking.uri=sqlite:////else/where")
-    assert told == ["sqlite:////else/where"]
+    elsewhere = f"sqlite:///{tmp_path}/else/where"
+    again(stage.key, "method.lambda=8", "tracking=sqlite", f"tracking.uri={elsewhere}")
+    assert told == [elsewhere]
 
 
 def test_a_new_stage_that_fits_nothing_is_refused_before_anything_is_written(

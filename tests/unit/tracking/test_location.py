@@ -12,7 +12,7 @@ import pytest
 from fake_mlflow import FakeMlflow
 
 from had_core.errors import BadInput
-from orchestrator.tracking.location import TrackingLocation, redact
+from orchestrator.tracking.location import TrackingLocation, redact, require_usable_uri
 from orchestrator.tracking.runs import TrackingTrouble, ensure_experiment
 
 REPO = Path(__file__).resolve().parents[3]
@@ -36,10 +36,74 @@ def test_servers_and_databases(tmp_path: Path) -> None:
     assert database.file is None
 
 
-@pytest.mark.parametrize("uri", ["", "/tmp/mlruns", "file:///tmp/mlruns", "ftp://x", "sqlite://"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "/tmp/mlruns",
+        "file:///tmp/mlruns",
+        "ftp://x",
+        "sqlite://",
+        "sqlite:///",
+        "postgresqlfoo",
+        "postgresql:db/mlflow",
+        "postgresql://ada:pw@db:notaport/mlflow",
+        "http://",
+        "http://:5000",
+        "https://x:notaport",
+        "https://x:99999",
+        "http://[::1",
+        "http://two words",
+        "databricksfoo",
+    ],
+)
 def test_what_mlflow_does_not_take_is_refused(tmp_path: Path, uri: str) -> None:
-    with pytest.raises(BadInput, match=r"tracking\.uri"):
+    with pytest.raises(BadInput, match=r"tracking\.uri=.* is not allowed: http\(s\)://HOST"):
         TrackingLocation.of(tmp_path, uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://localhost:5000",
+        "https://ada:p%2Fw@mlflow.example/a/path?x=y",
+        "http://[::1]:5000",
+        "databricks",
+        "databricks://profile",
+        "postgresql://ada:p/w:1#?@db:5432/mlflow?sslmode=require",
+        "postgresql+psycopg2:///mlflow?host=/var/run/postgresql",
+        "mysql+pymysql://db/mlflow",
+        "mssql+pyodbc:///?odbc_connect=DRIVER%3Da%3BSERVER%3Db",
+        "sqlite:///mlflow.db",
+    ],
+)
+def test_what_mlflow_may_take(tmp_path: Path, uri: str) -> None:
+    assert TrackingLocation.of(tmp_path, uri)
+
+
+def test_a_sqlite_file_that_can_never_be_one(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("not a database")
+    for path, trouble in [
+        (text, f"{text} is no sqlite database"),
+        (text / "x.db", f"{text} is no folder"),
+        (text / "deeper" / "x.db", f"{text} is no folder"),
+        (tmp_path, f"{tmp_path} is no regular file"),
+        (Path("/dev/null"), "/dev/null is no regular file"),
+        (tmp_path / ("x" * 300), "cannot be read"),
+    ]:
+        with pytest.raises(BadInput, match=rf"tracking\.uri=sqlite:///.*{trouble}"):
+            require_usable_uri(f"sqlite:///{path}")
+    assert list(tmp_path.iterdir()) == [text]
+
+
+def test_a_sqlite_file_that_is_there_or_can_be_made(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "made.db").executescript("create table t (x)")
+    (tmp_path / "empty.db").touch()
+    for name in ("made.db", "made.db?timeout=9", "empty.db", "new.db", "a/new/folder/x.db"):
+        require_usable_uri(f"sqlite:///{tmp_path}/{name}")
+    require_usable_uri("http://127.0.0.1:9")  # nobody is asked
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.db", "made.db"]
 
 
 @pytest.mark.parametrize(

@@ -98,5 +98,7 @@ def test_bad_input_is_refused_by_name(made, refused):
     made.run("first")
     assert "run 'none' has no journal" in refused("sync", "none")
     assert "tracking.uri=nowhere is not allowed" in refused("sync", "--tracking-uri", "nowhere")
+    null = "sqlite:////dev/null"
+    assert f"tracking.uri={null} is not allowed" in refused("sync", "--tracking-uri", null)
     assert "holds no store" in refused("sync", "--store", f"{made.store.uri}-not")
     assert not Path(made.store.uri, "mlflow").exists()
