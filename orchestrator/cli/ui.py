@@ -22,9 +22,12 @@ def ui(
     from orchestrator.app.opening import open_existing
     from orchestrator.execution.formats import read_file
     from orchestrator.store import ArtifactKind, Store
+    from orchestrator.tracking.location import require_usable_uri
     from orchestrator.tracking.ui import serve
 
     root = absolute_store(store)
+    if tracking_uri is not None:
+        require_usable_uri(tracking_uri)
     opened = open_existing(root) if tracking_uri is None else Store.open(root)
     serve(
         opened.uri,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,6 +33,8 @@ from orchestrator.tracking.mlflow_writer import PictureSource
 HOST = "127.0.0.1"
 DEFAULT_PORT = 5000
 _START_TIMEOUT = 120.0
+# What SQLAlchemy adds to an error, on lines of its own.
+_APPENDIX = re.compile(r"(?ms)^\[(SQL|parameters):.*?\]$|^\(Background on this error.*?\)$")
 
 
 @dataclass
@@ -62,9 +65,10 @@ class UiServer:
         self.log.close()
 
     def last_words(self) -> str:
-        """The end of what the server wrote."""
+        """The last line that the server wrote; of a traceback that is the error."""
         self.log.seek(0)
-        return redact(self.log.read().decode(errors="replace").strip()[-500:])
+        told = _APPENDIX.sub("", self.log.read().decode(errors="replace")).strip()
+        return redact(told.splitlines()[-1].strip()[:500]) if told else "it said nothing"
 
     def __enter__(self) -> UiServer:
         return self

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -59,6 +60,29 @@ def test_credentials_do_not_show_in_the_process_list(tmp_path: Path) -> None:
     environment = ui._environment(location)
     assert environment["MLFLOW_BACKEND_STORE_URI"] == location.uri
     assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (
+            b'Traceback:\n  File "base.py", line 1977\nOSError: no postgresql://u:pw@db\n',
+            "OSError: no",
+        ),
+        (
+            b"Error: broken\n[SQL: SELECT a\nFROM b]\n[parameters: (1,)]\n"
+            b"(Background on this error at: https://sqlalche.me/e/4xp6)\n\n",
+            "Error: broken",
+        ),
+        (b"", "it said nothing"),
+    ],
+)
+def test_of_a_server_that_ends_the_last_line_is_told(written: bytes, words: str) -> None:
+    with tempfile.TemporaryFile() as log, subprocess.Popen(["true"]) as process:
+        log.write(written)
+        last = ui.UiServer("http://127.0.0.1:1", process, log).last_words()
+    assert last.startswith(words)
+    assert "\n" not in last and "pw" not in last
 
 
 def _group_is_gone(group: int) -> bool:

@@ -131,5 +131,8 @@ def test_a_damaged_journal_does_not_hide_the_stage(stages, made, document):
 
 
 def test_the_ui_opens_no_store_that_is_not_there(refused, tmp_path):
-    assert "holds no store" in refused("ui", "--store", str(tmp_path / "nowhere"))
+    nowhere = ("ui", "--store", str(tmp_path / "nowhere"))
+    assert "holds no store" in refused(*nowhere)
+    null = "sqlite:////dev/null"
+    assert f"tracking.uri={null} is not allowed" in refused(*nowhere, "--tracking-uri", null)
     assert not (tmp_path / "nowhere").exists()
