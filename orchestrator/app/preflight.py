@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from had_core.configs import require
 from orchestrator.app.datasets import training_images
 from orchestrator.config import Backend, Device
 from orchestrator.execution.cluster import ClusterSettings, check_cluster, placed, usable_cpus
 from orchestrator.execution.environment import job_cluster
+from orchestrator.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.config import ClusterConfig, RunConfig
@@ -27,7 +28,8 @@ def check_before_writing(config: RunConfig) -> None:
         TrackingLocation.of(config.store.root, config.tracking.uri)
         if config.tracking.uri is not None:
             require_usable_uri(config.tracking.uri)
-    if not Path(config.store.root).exists():
+    if not Store.exists(config.store.root):
+        Store.require_place(config.store.root)
         check_place(config)  # nothing is sealed, so everything has to be trained
 
 
@@ -43,17 +45,27 @@ def check_sizes(config: RunConfig) -> None:
 
 
 def check_place(config: RunConfig) -> None:
-    """Raise BadInput where this machine lacks the CPUs, or the cluster to join cannot be joined.
+    """Raise BadInput where this machine lacks the CPUs or GPUs, or the cluster to join cannot be
+    joined.
 
     Whether a cluster that can be joined has room is asked when it is.
     """
     cluster, settings = config.cluster, cluster_settings(config.cluster)
-    if cluster.backend is not Backend.RAY:
-        return
-    if settings.address is not None:
+    if cluster.backend is Backend.RAY and settings.address is not None:
         check_cluster(settings.address)
-    elif not settings.gpu:
-        placed(settings, [{"CPU": float(usable_cpus())}])
+        return
+    machine = {"CPU": float(usable_cpus())}
+    if settings.gpu:
+        machine["GPU"] = float(_usable_gpus())
+        require(machine["GPU"] > 0, "cluster.device", "cuda", "cpu where torch finds no GPU")
+    placed(settings, [machine])
+
+
+def _usable_gpus() -> int:
+    """GPUs that torch can compute on in this process; importing it takes a while."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def cluster_settings(cluster: ClusterConfig) -> ClusterSettings:

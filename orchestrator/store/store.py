@@ -16,6 +16,7 @@ from orchestrator.store.artifacts import Artifacts
 from orchestrator.store.claims import Claims
 from orchestrator.store.fs import TEMPORARY, StoreFs, nonce
 from orchestrator.store.local_fs import LocalFs
+from orchestrator.store.making import trouble_making
 from orchestrator.store.partial import Partial
 from orchestrator.store.registered import Registered
 from orchestrator.store.runs import Runs
@@ -70,6 +71,16 @@ class Store:
             BadInput: another kind of address.
         """
         return Path(_local_path(str(location)), _LAYOUT_FILE).is_file()
+
+    @staticmethod
+    def require_place(location: str | Path) -> None:
+        """Raise BadInput where ``open`` could not make a store; writes nothing."""
+        root = Path(_local_path(str(location)))
+        trouble = trouble_making(root)
+        if trouble is not None:
+            raise BadInput(
+                f"store={root} cannot be written ({trouble}): a folder that this user may write to"
+            )
 
     @property
     def uri(self) -> str:

@@ -136,9 +136,11 @@ def require_sqlite(key: str, uri: str, path: Path) -> None:
 
 def _trouble_with(path: Path) -> str | None:
     """What keeps sqlite from ever opening the file; None for nothing."""
+    from orchestrator.store.making import trouble_making
+
     try:
         if not path.exists():
-            return _trouble_above(path.parent)
+            return trouble_making(path.parent)
         if not path.is_file():
             return f"{path} is no regular file"
         with path.open("rb") as file:
@@ -146,14 +148,6 @@ def _trouble_with(path: Path) -> str | None:
     except OSError as error:
         return f"{path} cannot be read ({error.strerror})"
     return None if begin in (b"", _SQLITE_MAGIC) else f"{path} is no sqlite database"
-
-
-def _trouble_above(folder: Path) -> str | None:
-    """What keeps a file from being made in ``folder``, which may have to be made first."""
-    above = next(each for each in (folder, *folder.parents) if each.exists())
-    if not above.is_dir():
-        return f"{above} is no folder"
-    return None if os.access(above, os.W_OK | os.X_OK) else f"{above} cannot be written"
 
 
 def _is_server(uri: str) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from had_core.errors import BadInput
 from orchestrator.app.datasets import fingerprints_of
 from orchestrator.app.family import descendants as sealed_descendants
+from orchestrator.app.preflight import check_place
 from orchestrator.app.rerun.agreement import agreement, bitwise_overrides, movement
 from orchestrator.app.rerun.asked import alone, apply, check_data
 from orchestrator.app.rerun.training import (
@@ -64,6 +65,8 @@ def verify(
     found = sealed_descendants(store, known.fit.key) if descendants else ()
     family = [known, *(find_stage(store, fit.key) for fit in found)]
     configs = [apply(each, store, overrides).config for each in family]
+    for config in {config.cluster: config for config in configs}.values():
+        check_place(config)
     for each in family:
         check_data(each.fit, dataset)
     first, *others = (

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from had_core.errors import BadInput
 from orchestrator.app.plan import plan
+from orchestrator.app.preflight import check_place
 from orchestrator.app.run import run
 from orchestrator.execution.cluster import usable_cpus
 from orchestrator.store import Store
@@ -66,6 +69,44 @@ def test_more_workers_than_this_machine_has(config_of, display, tmp_path):
     with pytest.raises(BadInput, match=f"cluster.workers={workers} .*wants {workers} CPUs"):
         run(config, display)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("backend", ["local", "inline"])
+def test_more_threads_than_this_machine_has_cpus(config_of, backend):
+    config = config_of(f"cluster={backend}", "cluster.threads=4096")
+    with pytest.raises(BadInput, match=r"cluster\.threads=4096 wants 4096 CPUs, there are"):
+        check_place(config)
+    check_place(config_of(f"cluster={backend}", f"cluster.threads={usable_cpus()}"))
+
+
+@pytest.mark.parametrize("backend", ["local", "inline"])
+def test_a_machine_without_a_gpu(config_of, display, tmp_path, monkeypatch, backend):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (tmp_path / "store").mkdir()  # a folder is no store
+    config = config_of(f"cluster={backend}", "cluster.device=cuda")
+    with pytest.raises(BadInput, match=r"cluster\.device=cuda is not allowed: cpu where torch"):
+        run(config, display)
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_fewer_gpus_than_lanes(config_of, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("orchestrator.app.preflight.usable_cpus", lambda: 8)
+    one = config_of("cluster=local", "cluster.device=cuda")
+    check_place(one)
+    with pytest.raises(BadInput, match=r"cluster\.lanes=2 .* wants 2 GPUs, there are 1"):
+        check_place(replace(one, cluster=replace(one.cluster, lanes=2)))
+
+
+def test_a_store_that_cannot_be_made_is_refused_before_the_data_set_is_built(
+    config_of, display, tmp_path
+):
+    (tmp_path / "file").touch()
+    config = config_of(f"dataset.path={tmp_path}/rooms", f"store.root={tmp_path}/file/store")
+    with pytest.raises(BadInput, match=r"store=.*/store cannot be written \(.*/file is no folder"):
+        run(config, display)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_cluster_that_nobody_answers_for(config_of, display, tmp_path):

@@ -149,6 +149,20 @@ def test_overrides_that_make_no_new_stage(ran, store, again, files_below, overri
     assert files_below(store.uri) == before
 
 
+def test_a_place_that_cannot_be_had_is_refused_before_anything_is_verified(
+    ran, store, again, files_below, monkeypatch
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    stage, before = stages_of(ran, "had")[1], files_below(store.uri)
+    for override, sentence in [
+        ("cluster.threads=4096", "wants 4096 CPUs"),
+        ("cluster.device=cuda", "cluster.device=cuda is not allowed"),
+    ]:
+        with pytest.raises(BadInput, match=sentence):
+            again(stage.key, override)
+        assert files_below(store.uri) == before
+
+
 def test_stages_that_cannot_be_found(ran, store, again):
     one, two = (stage.key for stage in stages_of(ran, "had"))
     for name, sentence in [
