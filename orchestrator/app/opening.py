@@ -1,9 +1,16 @@
-"""Opening the store of commands that look or continue: they make none."""
+"""Opening stores: commands that look or continue make none, others not before it is needed."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from had_core.errors import BadInput
+from orchestrator.app.datasets import Note, open_dataset
 from orchestrator.store import Store
+
+if TYPE_CHECKING:
+    from had_core.data import ShardDataset
+    from orchestrator.config import RunConfig
 
 
 def open_existing(root: str) -> Store:
@@ -14,3 +21,14 @@ def open_existing(root: str) -> Store:
             "HAD_STORE"
         )
     return Store.open(root)
+
+
+def open_for(config: RunConfig, note: Note) -> tuple[Store, ShardDataset]:
+    """The store and the data set of a run; what is missing is made, the store last.
+
+    Raises:
+        BadInput: one of them cannot be used; no store was made.
+    """
+    known = Store.open(config.store.root) if Store.exists(config.store.root) else None
+    dataset = open_dataset(config.dataset, note)
+    return known or Store.open(config.store.root), dataset

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from had_core.errors import BadInput
-from orchestrator.app.datasets import fingerprints_of, open_dataset
+from orchestrator.app.datasets import fingerprints_of
 from orchestrator.app.journalling import RunJournal
 from orchestrator.app.meanwhile import meanwhile
-from orchestrator.app.opening import open_existing
+from orchestrator.app.opening import open_existing, open_for
 from orchestrator.app.planning import sequences_of
 from orchestrator.app.preflight import check_before_writing, check_place, cluster_settings
 from orchestrator.app.results_table import FILE, write_comparison
@@ -71,8 +71,7 @@ def run(config: RunConfig, display: Display) -> RunResult:
     """
     started = time.perf_counter()
     check_before_writing(config)
-    store = Store.open(config.store.root)
-    dataset = open_dataset(config.dataset, display.note)
+    store, dataset = open_for(config, display.note)
     tree = PrefixTree.of(sequences_of(config, fingerprints_of(dataset.manifest)))
     set_damaged_aside(tree, store)
     if survey(tree, store, config.name).open:

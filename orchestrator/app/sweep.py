@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from had_core.errors import BadInput
-from orchestrator.app.datasets import fingerprints_of, open_dataset
+from orchestrator.app.datasets import fingerprints_of
+from orchestrator.app.opening import open_for
 from orchestrator.app.preflight import check_before_writing, check_place
 from orchestrator.app.results_table import FILE
 from orchestrator.app.run import location, record, tasks_of
@@ -59,8 +60,7 @@ def sweep(config: RunConfig, display: SweepDisplay, more: int = 0) -> SweepResul
     if config.search is None:
         raise BadInput("search=null is not allowed for a sweep: tpe, random, grid or nsga2")
     check_before_writing(config)
-    store = Store.open(config.store.root)
-    dataset = open_dataset(config.dataset, display.note)
+    store, dataset = open_for(config, display.note)
     problem = SweepProblem(config, fingerprints_of(dataset.manifest), tasks_of(config, dataset))
     begun = store.runs.read(config.name) is not None
     if not begun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from had_core.errors import BadInput
 from orchestrator.app.plan import plan
 from orchestrator.app.preflight import check_place
 from orchestrator.app.run import run
+from orchestrator.app.sweep import sweep
 from orchestrator.execution.cluster import usable_cpus
 from orchestrator.store import Store
 
@@ -107,6 +109,21 @@ def test_a_store_that_cannot_be_made_is_refused_before_the_data_set_is_built(
     with pytest.raises(BadInput, match=r"store=.*/store cannot be written \(.*/file is no folder"):
         run(config, display)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(("command", "more"), [(run, []), (sweep, ["search=tpe"])])
+def test_a_damaged_shard_leaves_no_store(
+    micro_dataset, config_of, display, tmp_path, command, more
+):
+    shutil.copytree(micro_dataset.path, tmp_path / "rooms")
+    shard = tmp_path / "rooms" / "train-00000.arrow"
+    raw = bytearray(shard.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    shard.write_bytes(raw)
+    config = config_of(f"dataset.path={tmp_path}/rooms", *more)
+    with pytest.raises(BadInput, match=r"shard 'train-00000.arrow' .* is damaged"):
+        command(config, display)
+    assert [path.name for path in tmp_path.iterdir()] == ["rooms"]
 
 
 def test_a_cluster_that_nobody_answers_for(config_of, display, tmp_path):
