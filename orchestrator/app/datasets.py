@@ -38,6 +38,20 @@ def open_dataset(config: DatasetConfig, note: Note) -> ShardDataset:
     return dataset
 
 
+def require_found(config: DatasetConfig, known: DatasetConfig) -> None:
+    """Raise BadInput where the data set that something was trained on is said to have moved to a
+    folder that is not there: whatever were built there would be taken for it.
+
+    Args:
+        known: as it was recorded. Where that folder itself is gone, it is built again.
+    """
+    if config.path != known.path and not Path(config.path).exists():
+        raise BadInput(
+            f"dataset.path={config.path} does not exist: name the folder that the data set of "
+            f"{known.path} lies in now"
+        )
+
+
 def fingerprints(config: DatasetConfig, note: Note) -> Mapping[str, str]:
     """Fingerprint of every split, from the manifest alone; provisional where nothing is built."""
     from had_core.data import DatasetManifest

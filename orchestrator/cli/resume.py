@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,9 +62,12 @@ def resume(
 def _wanted(known: RunConfig, overrides: list[str], *, fork: bool) -> RunConfig:
     """The recorded settings as they shall be now."""
     from had_core.errors import BadInput
+    from orchestrator.app.datasets import require_found
     from orchestrator.config import changed, differences, forked, in_short
 
     config = changed(known, overrides) if overrides else known
+    if replace(config.dataset, path=known.dataset.path) == known.dataset:
+        require_found(config.dataset, known.dataset)
     changes = differences(known, config)
     if not changes and fork:
         raise BadInput(

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from had_core.errors import BadInput
-from orchestrator.app.datasets import open_dataset
+from orchestrator.app.datasets import open_dataset, require_found
 from orchestrator.app.opening import open_existing
 from orchestrator.app.rerun.ancestors import missing_ancestors, train_ancestors
 from orchestrator.app.rerun.asked import apply, changes_of, check_data, new_fit
@@ -67,6 +67,7 @@ def rerun(
             f"{' '.join(changed)} changes nothing in stage {fit.key[:12]}: leave it out to verify "
             "the stage"
         )
+    require_found(wanted.config.dataset, known.config.dataset)
     store.require_writable()
     dataset = open_dataset(wanted.config.dataset, display.note)
     check_data(known.fit, dataset)

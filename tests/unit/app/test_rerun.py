@@ -163,6 +163,18 @@ def test_a_place_that_cannot_be_had_is_refused_before_anything_is_verified(
         assert files_below(store.uri) == before
 
 
+def test_a_mistyped_folder_of_the_data_set_gets_none_built(
+    ran, store, again, files_below, tmp_path
+):
+    before = files_below(store.uri)
+    for more in ([], ["method.lambda=9"], ["dataset=rooms"]):
+        with pytest.raises(
+            BadInput, match=r"dataset\.path=.*/typo does not exist: name the folder"
+        ):
+            again(stages_of(ran, "had")[1].key, *more, f"dataset.path={tmp_path}/typo")
+    assert files_below(store.uri) == before and not (tmp_path / "typo").exists()
+
+
 def test_stages_that_cannot_be_found(ran, store, again):
     one, two = (stage.key for stage in stages_of(ran, "had"))
     for name, sentence in [

@@ -259,11 +259,17 @@ def test_resume_uses_the_recorded_settings(fake: Fake, tmp_path: Path) -> None:
         (["name=new"], "name cannot be changed here: allowed are cluster"),
         (["--fork"], "nothing that decides results differs from try"),
         (["cluster.lanes=3", "--fork"], "nothing that decides results differs from try"),
+        (["dataset.path=/typo"], "dataset.path=/typo does not exist: name the folder that the"),
+        (["dataset.path=/typo", "seed=1", "--fork"], "dataset.path=/typo does not exist: name"),
     ):
         done = call("resume", "try", *overrides)
         assert (done.exit_code, done.stdout) == (2, "")
         assert said in done.stderr
     assert len(seen) == 2
+    call("resume", "try", f"dataset.path={tmp_path}")
+    other = ("dataset.path=/new", "dataset.build.train=9", "--fork")
+    assert call("resume", "try", *other).exit_code == 0, "a fork may build a data set of its own"
+    assert [config.dataset.path for config in seen[2:]] == [str(tmp_path), "/new"]
 
 
 def test_a_fork_is_another_run_and_says_its_name(fake: Fake) -> None:
