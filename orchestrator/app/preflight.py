@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from had_core.configs import require
+from had_core.errors import BadInput
 from orchestrator.app.datasets import training_images
-from orchestrator.config import Backend, Device
+from orchestrator.config import Backend, Device, with_params
 from orchestrator.execution.cluster import ClusterSettings, check_cluster, placed, usable_cpus
 from orchestrator.execution.environment import job_cluster
 from orchestrator.store import Store
 
 if TYPE_CHECKING:
+    from had_core.data.slices import Slicing
     from orchestrator.config import ClusterConfig, RunConfig
+    from orchestrator.search.settings import Dimension, Params, Value
+
+# Of what can be searched: the batches, and how many images a stage of a method sees.
+_DECIDE_SIZES = ("train.batch_size", "train.drop_last", "method.setting")
+_MOST_VALUES = 500  # of one range; of a longer one the ends are looked at
 
 
 def check_before_writing(config: RunConfig) -> None:
@@ -34,10 +43,36 @@ def check_before_writing(config: RunConfig) -> None:
 
 
 def check_sizes(config: RunConfig) -> None:
-    """Raise BadInput where a slice is empty or smaller than a batch."""
-    from had_core.data.slices import Slicing, check_batches
+    """Raise BadInput where a slice is empty or smaller than a batch, in a trial of a search too."""
+    from had_core.data.slices import Slicing
 
     slicing = Slicing(training_images(config.dataset), config.slicing)
+    _check_batches(config, slicing)
+    for params in _searched_sizes(config):
+        try:
+            _check_batches(with_params(config, params), slicing)
+        except BadInput as error:
+            paths = " with ".join(f"search.space.{path}" for path in params)
+            raise BadInput(f"{paths} reaches what the settings refuse: {error}") from None
+
+
+def _searched_sizes(config: RunConfig) -> Iterator[Params]:
+    """Every combination that trials may ask for of what decides sizes."""
+    space = config.search.space if config.search is not None else {}
+    values = {path: _values(space[path]) for path in _DECIDE_SIZES if path in space}
+    if values:
+        for point in itertools.product(*values.values()):
+            yield dict(zip(values, point, strict=True))
+
+
+def _values(dimension: Dimension) -> tuple[Value, ...]:
+    points = dimension.points if dimension.size <= _MOST_VALUES else None
+    return points or dimension.corners
+
+
+def _check_batches(config: RunConfig, slicing: Slicing) -> None:
+    from had_core.data.slices import check_batches
+
     for _, method in config.methods:
         # Orders are permutations: their stages see other tasks on slices of the same sizes.
         for shape in method.shape(config.orders[0]):

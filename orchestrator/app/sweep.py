@@ -55,11 +55,14 @@ def sweep(config: RunConfig, display: SweepDisplay, more: int = 0) -> SweepResul
         KeyboardInterrupt: after Ctrl-C, once the state of running stages is safe.
     """
     started = time.perf_counter()
-    from orchestrator.search.study import remaining
+    from orchestrator.search.study import remaining, require_storage
 
     if config.search is None:
         raise BadInput("search=null is not allowed for a sweep: tpe, random, grid or nsga2")
+    replace(config.search, trials=config.search.trials + more)  # a space has room for no more
     check_before_writing(config)
+    if config.search.storage is not None:
+        require_storage(config.search.storage)
     store, dataset = open_for(config, display.note)
     problem = SweepProblem(config, fingerprints_of(dataset.manifest), tasks_of(config, dataset))
     begun = store.runs.read(config.name) is not None

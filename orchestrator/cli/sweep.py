@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,13 +35,15 @@ def sweep(overrides: Overrides = None, trials: Trials = None, as_json: AsJson = 
 def more_trials(text: str | None) -> int:
     """What ``--trials +N`` adds."""
     from had_core.errors import BadInput
+    from orchestrator.search.settings import MOST_TRIALS
 
     if text is None:
         return 0
-    number = text.removeprefix("+")
-    if not text.startswith("+") or not number.isdecimal() or not int(number):
-        raise BadInput(f"--trials={text} is not allowed: +N, the number of further trials")
-    return int(number)
+    if not re.fullmatch(r"\+\d{1,6}", text) or not 1 <= int(text) <= MOST_TRIALS:
+        raise BadInput(
+            f"--trials={text} is not allowed: +N, the number of further trials (1 to {MOST_TRIALS})"
+        )
+    return int(text)
 
 
 def execute_sweep(config: RunConfig, as_json: bool, more: int = 0) -> None:

@@ -21,6 +21,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
 
 from had_core.canonical import to_plain
 from had_core.errors import BadInput
@@ -28,6 +29,7 @@ from orchestrator.search.events import label_of
 from orchestrator.search.objective import directions
 from orchestrator.search.settings import Params, Pruner, Sampler, SearchConfig
 from orchestrator.search.space import DistinctSampler, identity, params_of, points
+from orchestrator.tracking.location import require_sqlite
 
 INTERRUPTED = "had.interrupted"  # user attribute: of a trial that comes again under another number
 MESSAGE = "had.message"  # why a trial failed
@@ -71,6 +73,17 @@ def open_study(settings: SearchConfig, url: str, name: str) -> Study:
         _enqueue_grid(study, settings)
     study.sampler = sampler(settings, study)
     return study
+
+
+def require_storage(url: str) -> None:
+    """Raise BadInput where a study can never be kept at the URL; makes nothing, asks no server."""
+    try:
+        make_url(url).get_dialect().import_dbapi()
+    except Exception as error:  # whatever a dialect or its driver may raise
+        raise BadInput(_cannot_open(url, error)) from error
+    file = _SQLITE.match(url)
+    if file:
+        require_sqlite("search.storage", url, Path(file["path"]))
 
 
 def _load(settings: SearchConfig, url: str, name: str) -> Study:

@@ -111,6 +111,47 @@ def test_a_store_that_cannot_be_made_is_refused_before_the_data_set_is_built(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+BATCHES = "search.space.train.batch_size"
+OF_THE_SEARCH = [
+    ([f"{BATCHES}=[2,999]"], rf"{BATCHES} reaches .*: train\.batch_size=999 is not .* 18 images"),
+    (
+        [f"{BATCHES}=[2,19]", "search=tpe", "search.trials=1"],
+        rf"{BATCHES} reaches .*: train\.batch_size=19 is not allowed: at most the 18",
+    ),
+    (
+        ["cluster=local", "cluster.workers=2", f"{BATCHES}={{low: 2, high: 6, step: 1}}"],
+        rf"{BATCHES} reaches .*: train\.batch_size=3 is not allowed: a multiple",
+    ),
+    (
+        [
+            *["method=joint", "method.setting=mtl", "train.batch_size=36"],
+            *["search.space.method.setting=[mtl,joint]", "data.slices=3"],
+            "reference={name:joint,setting:mtl}",
+        ],
+        r"search\.space\.method\.setting reaches .*: train\.batch_size=36 is not .* 24 images",
+    ),
+    (["search.storage=foo"], r"search\.storage=foo cannot be opened"),
+    (["search.storage=sqlite:////dev/null"], r"search\.storage=.* /dev/null is no regular file"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), OF_THE_SEARCH)
+def test_a_search_that_reaches_what_cannot_be_trained_or_kept(
+    config_of, display, tmp_path, overrides, sentence
+):
+    space = [] if any("search.space" in text for text in overrides) else [f"{BATCHES}=[2,4]"]
+    with pytest.raises(BadInput, match=sentence):
+        sweep(config_of("search=grid", "search.space.method=null", *space, *overrides), display)
+    assert not (tmp_path / "store").exists()
+
+
+def test_more_trials_than_a_space_has_settings(config_of, display, tmp_path):
+    words = ["search=random", "search.trials=2", f"{BATCHES}=[2,4]", "search.space.method=null"]
+    with pytest.raises(BadInput, match=r"search\.trials=3 is not allowed: up to 2"):
+        sweep(config_of(*words), display, more=1)
+    assert not (tmp_path / "store").exists()
+
+
 @pytest.mark.parametrize(("command", "more"), [(run, []), (sweep, ["search=tpe"])])
 def test_a_damaged_shard_leaves_no_store(
     micro_dataset, config_of, display, tmp_path, command, more

@@ -31,6 +31,7 @@ from orchestrator.search.study import (
     open_study,
     reconcile,
     remaining,
+    require_storage,
 )
 
 SMOOTH = {"method.lambda": FloatRange(0.1, 30.0, log=True), "train.epochs": IntRange(1, 9)}
@@ -292,10 +293,25 @@ def test_a_storage_that_cannot_be_opened(url: str, sentence: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["foo", "foo://x", "postgresql://me:secret@db:notaport/x", "sqlite+nodriver:///x.db"],
+)
+def test_a_storage_that_can_never_be_one(url: str) -> None:
+    with pytest.raises(BadInput, match=r"search\.storage=.* cannot be opened: .") as caught:
+        require_storage(url)
+    assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
+
+
 def test_a_damaged_file_is_no_storage(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("not a database at all, and long enough to be read as one")
+    url = f"sqlite:///{tmp_path}/study.db"
     with pytest.raises(BadInput, match=r"study\.db cannot be opened"):
-        open_study(search(), f"sqlite:///{tmp_path}/study.db", "toy")
+        open_study(search(), url, "toy")
+    with pytest.raises(BadInput, match=r"search\.storage=.*/study\.db is no sqlite database"):
+        require_storage(url)
+    require_storage(f"{url}.new")
+    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
 
 
 def test_optuna_s_own_tools_open_it(url: str) -> None:
