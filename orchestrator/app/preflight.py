@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from had_core.configs import require
@@ -15,8 +16,10 @@ from orchestrator.execution.environment import job_cluster
 from orchestrator.store import Store
 
 if TYPE_CHECKING:
+    from had_core.configs import NetConfig
     from had_core.data.slices import Slicing
     from orchestrator.config import ClusterConfig, RunConfig
+    from orchestrator.plan.specs import FitSpec
     from orchestrator.search.settings import Dimension, Params, Value
 
 # Of what can be searched: the batches, and how many images a stage of a method sees.
@@ -39,7 +42,27 @@ def check_before_writing(config: RunConfig) -> None:
             require_usable_uri(config.tracking.uri)
     if not Store.exists(config.store.root):
         Store.require_place(config.store.root)
-        check_place(config)  # nothing is sealed, so everything has to be trained
+        check_start(config)  # nothing is sealed, so everything has to be trained
+
+
+def check_start(config: RunConfig) -> None:
+    """``check_place``, and that a net can start from its file of weights."""
+    check_place(config)
+    _check_weights(config.net)
+
+
+def check_initial(fits: Iterable[FitSpec]) -> None:
+    """Raise BadInput where one of these fits starts from a file of weights that is not there, or
+    is not the one of its key."""
+    for net in {fit.config.net for fit in fits if fit.parent is None}:
+        _check_weights(net)
+
+
+def _check_weights(net: NetConfig) -> None:
+    if net.weights is not None:
+        from had_core.building import check_weights  # and torch
+
+        check_weights(net)
 
 
 def check_sizes(config: RunConfig) -> None:
@@ -79,16 +102,22 @@ def _check_batches(config: RunConfig, slicing: Slicing) -> None:
             check_batches(slicing.count_of(shape.views), config.train, config.cluster.workers)
 
 
-def check_place(config: RunConfig) -> None:
+def check_place(config: RunConfig, *, more_threads: bool = False) -> None:
     """Raise BadInput where this machine lacks the CPUs or GPUs, or the cluster to join cannot be
     joined.
 
     Whether a cluster that can be joined has room is asked when it is.
+
+    Args:
+        more_threads: than there are CPUs will do where Ray does not count them; a stage of a larger
+            machine comes out the same.
     """
-    cluster, settings = config.cluster, cluster_settings(config.cluster)
-    if cluster.backend is Backend.RAY and settings.address is not None:
+    inline, settings = config.cluster.backend is Backend.INLINE, cluster_settings(config.cluster)
+    if not inline and settings.address is not None:
         check_cluster(settings.address)
         return
+    if inline and more_threads:
+        settings = replace(settings, threads=1)
     machine = {"CPU": float(usable_cpus())}
     if settings.gpu:
         machine["GPU"] = float(_usable_gpus())

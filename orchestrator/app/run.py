@@ -15,7 +15,12 @@ from orchestrator.app.journalling import RunJournal
 from orchestrator.app.meanwhile import meanwhile
 from orchestrator.app.opening import open_existing, open_for
 from orchestrator.app.planning import sequences_of
-from orchestrator.app.preflight import check_before_writing, check_place, cluster_settings
+from orchestrator.app.preflight import (
+    check_before_writing,
+    check_initial,
+    check_place,
+    cluster_settings,
+)
 from orchestrator.app.results_table import FILE, write_comparison
 from orchestrator.app.scores import Reference, constant_row, sequence_results
 from orchestrator.config import Backend, RunConfig, differences, in_short
@@ -76,6 +81,8 @@ def run(config: RunConfig, display: Display) -> RunResult:
     set_damaged_aside(tree, store)
     if survey(tree, store, config.name).open:
         check_place(config)
+        fits = (node.stage.fit for node in tree)
+        check_initial(fit for fit in fits if not store.is_sealed(ArtifactKind.FIT, fit.key))
     record(store, config)
     tree_result, results = execute(config, store, dataset, tree, display)
     if tree_result.interrupted:

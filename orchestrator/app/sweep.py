@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from had_core.errors import BadInput
 from orchestrator.app.datasets import fingerprints_of
 from orchestrator.app.opening import open_for
-from orchestrator.app.preflight import check_before_writing, check_place
+from orchestrator.app.preflight import check_before_writing, check_place, check_start
 from orchestrator.app.results_table import FILE
 from orchestrator.app.run import location, record, tasks_of
 from orchestrator.app.scores import constant_row
@@ -67,7 +67,7 @@ def sweep(config: RunConfig, display: SweepDisplay, more: int = 0) -> SweepResul
     problem = SweepProblem(config, fingerprints_of(dataset.manifest), tasks_of(config, dataset))
     begun = store.runs.read(config.name) is not None
     if not begun:
-        check_place(config)  # before anything carries the name
+        check_start(config)  # before anything carries the name
     record(store, config)
     with _only_driver(store, config.name):
         study = open_sweep(config, store)

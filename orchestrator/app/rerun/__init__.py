@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from had_core.errors import BadInput
 from orchestrator.app.datasets import open_dataset, require_found
 from orchestrator.app.opening import open_existing
+from orchestrator.app.preflight import check_initial
 from orchestrator.app.rerun.ancestors import missing_ancestors, train_ancestors
 from orchestrator.app.rerun.asked import apply, changes_of, check_data, new_fit
 from orchestrator.app.rerun.branching import branch
@@ -74,6 +75,7 @@ def rerun(
     missing = missing_ancestors(known.fit, store)
     if missing and not ancestors:
         raise BadInput(_lacks(known.fit.key, [each.key for each in missing]))
+    check_initial([*missing, fit])
     if fit.key != known.fit.key:
         result = branch(
             known, fit, wanted.config, missing, store, dataset, display, descendants=descendants

@@ -66,7 +66,7 @@ def verify(
     family = [known, *(find_stage(store, fit.key) for fit in found)]
     configs = [apply(each, store, overrides).config for each in family]
     for config in {config.cluster: config for config in configs}.values():
-        check_place(config)
+        check_place(config, more_threads=True)
     for each in family:
         check_data(each.fit, dataset)
     first, *others = (

@@ -7,12 +7,18 @@ from dataclasses import replace
 
 import pytest
 
+from had_core.configs import NetConfig
 from had_core.errors import BadInput
+from had_core.nets.lifelong import LifelongNet
+from had_core.tensors import to_bytes
 from orchestrator.app.plan import plan
 from orchestrator.app.preflight import check_place
+from orchestrator.app.rerun import rerun
 from orchestrator.app.run import run
 from orchestrator.app.sweep import sweep
 from orchestrator.execution.cluster import usable_cpus
+from orchestrator.plan.artifacts import ArtifactKind
+from orchestrator.plan.specs import FitSpec
 from orchestrator.store import Store
 
 OF_THE_DATA = [
@@ -79,6 +85,12 @@ def test_more_threads_than_this_machine_has_cpus(config_of, backend):
     with pytest.raises(BadInput, match=r"cluster\.threads=4096 wants 4096 CPUs, there are"):
         check_place(config)
     check_place(config_of(f"cluster={backend}", f"cluster.threads={usable_cpus()}"))
+
+
+def test_a_stage_of_a_larger_machine_may_be_repeated_without_ray(config_of):
+    check_place(config_of("cluster=inline", "cluster.threads=4096"), more_threads=True)
+    with pytest.raises(BadInput, match="wants 4096 CPUs"):
+        check_place(config_of("cluster=local", "cluster.threads=4096"), more_threads=True)
 
 
 @pytest.mark.parametrize("backend", ["local", "inline"])
@@ -177,3 +189,55 @@ def test_a_cluster_that_nobody_answers_for(config_of, display, tmp_path):
     with refused:
         run(config, display)
     assert not (tmp_path / "store" / "runs").exists()
+
+
+# The file of weights --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def encoders(tmp_path):
+    """Two files of an encoder's weights, and one that is none."""
+    paths = [tmp_path / name for name in ("one", "other", "none")]
+    for seed, path in enumerate(paths[:2]):
+        encoder = LifelongNet(NetConfig(), seed).encoder
+        path.write_bytes(to_bytes(encoder.state_dict()))
+    paths[2].write_text("weights")
+    return paths
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["no store", "a store"])
+@pytest.mark.parametrize("command", [run, sweep])
+def test_a_file_that_holds_no_encoder(config_of, display, tmp_path, encoders, command, begun):
+    more = ("method=had", "search=grid", "search.space.method.lambda=[1,2]")
+    config = config_of(f"net.weights={encoders[2]}", *(more if command is sweep else ()))
+    if begun:
+        Store.open(config.store.root)
+    with pytest.raises(BadInput, match="none' is neither a safetensors file nor"):
+        command(config, display)
+    assert (tmp_path / "store").exists() == begun
+    assert not begun or not Store.open(config.store.root).runs.names()
+
+
+def test_another_file_than_the_keys_is_needed_by_first_stages_alone(
+    config_of, display, tmp_path, encoders
+):
+    one, other, _ = encoders
+    config = config_of(f"net.weights={one}")
+    run(config, display)
+    other.replace(one)
+    first, second = _fits(config.store.root)
+    sentence = f"weights file '{one}' has SHA-256 [0-9a-f]+, net.weights_sha256 allows"
+    for changes in ((), ("train.lr=0.01",)):
+        with pytest.raises(BadInput, match=sentence):
+            rerun(first.key, config.store, changes, display)
+    assert rerun(second.key, config.store, (), display).reproduced
+    run(config, display)  # everything is sealed
+    shutil.rmtree(f"{config.store.root}/fit")
+    with pytest.raises(BadInput, match=sentence):
+        run(config, display)
+
+
+def _fits(root):
+    store = Store.open(root)
+    specs = [store.manifest(ArtifactKind.FIT, key)["spec"] for key in store.keys(ArtifactKind.FIT)]
+    return sorted((FitSpec.from_json(spec) for spec in specs), key=lambda f: len(f.config.tasks))
