@@ -35,6 +35,7 @@ from had_core.data.writing import (
     write_shard,
 )
 from had_core.errors import BadInput
+from had_core.paths import refuse_special
 from had_core.tasks import DenseTask, TaskKind
 
 Array = NDArray[Any]
@@ -165,13 +166,15 @@ def _read(path: Path, rules: Domain, manifest: DatasetManifest) -> Array:
 
 def _load(path: Path) -> Array:
     """A memory-mapped .npy file; never a pickle."""
+    refuse_special(path)
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+    except Exception as error:  # numpy reads a header as Python text: damaged, it may raise any
         if "Python objects" in str(error):
             allowed = "allowed is an array of numbers"
             raise BadInput(f"'{path}' holds Python objects: {allowed}") from None
-        reason = (str(error).splitlines() or ["it is damaged"])[0]
+        words = getattr(error, "strerror", None) or str(error)
+        reason = (words.splitlines() or ["it is damaged"])[0]
         raise BadInput(f"'{path}' is not a readable .npy file: {reason}") from None
 
 
