@@ -17,6 +17,7 @@ import dataclasses
 import difflib
 import enum
 import math
+import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -106,7 +107,7 @@ def _value(hint: Any, raw: Any, at: str) -> Any:
 
 
 def _scalar(hint: Any, raw: Any, at: str) -> Any:
-    if hint is float and type(raw) in (int, float) and math.isfinite(raw):
+    if hint is float and type(raw) in (int, float) and _is_finite(raw):
         return float(raw)
     if hint in (int, str, bool, type(None)) and type(raw) is hint:
         return raw
@@ -115,6 +116,13 @@ def _scalar(hint: Any, raw: Any, at: str) -> Any:
     if hint is None and raw is None:
         return None
     raise BadInput(f"{_shown(at)}={_brief(raw)} is not allowed: {_expected(hint)}")
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def _enum(hint: type[enum.Enum], raw: Any, at: str) -> enum.Enum:
@@ -258,8 +266,19 @@ def _listed(names: Iterable[str]) -> str:
 def _brief(raw: Any) -> str:
     """The value as YAML would show it, cut to a readable length."""
     text = {None: "null", True: "true", False: "false"}.get(raw) if _simple(raw) else None
-    text = text or str(raw)
+    return shortened(text or _text(raw))
+
+
+def shortened(text: str) -> str:
+    """``text`` cut to a length that can be read in a sentence."""
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _text(raw: Any) -> str:
+    try:
+        return str(raw)
+    except ValueError:  # Python writes out no more digits
+        return f"(a number of more than {sys.get_int_max_str_digits()} digits)"
 
 
 def _simple(raw: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -15,7 +16,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
-from had_core.decode import closest, unknown_key
+from had_core.decode import closest, shortened, unknown_key
 from had_core.errors import BadInput
 
 _LISTED = ("methods", "experiment")  # groups whose options stand beside each other
@@ -31,6 +32,12 @@ def parse(text: str) -> Override:
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
         raise BadInput(_not_a_setting(text)) from error
+    except ValueError as error:  # of int(): nothing else is converted
+        key, _, value = text.partition("=")
+        most = sys.get_int_max_str_digits()
+        raise BadInput(
+            f"{key}={shortened(value)} is not allowed: numbers have up to {most} digits"
+        ) from error
     if override.is_sweep_override():
         raise BadInput(
             f"{override.key_or_group}={_value_text(text)} is not allowed: one value, or a list "

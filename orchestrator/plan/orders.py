@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from had_core.canonical import derive_seed
+from had_core.decode import shortened
 from had_core.errors import BadInput
 
 Order = tuple[str, ...]
@@ -38,9 +39,10 @@ def resolve_orders(
     if orders == "all":
         return tuple(itertools.permutations(names))
     word, _, count = orders.partition(":")
-    if word == "sample" and count.isdecimal() and int(count) >= 1:
-        return _sample(int(count), names, seed)
-    raise BadInput(f"orders={orders} is not allowed: {_ALLOWED}")
+    digits = count.lstrip("0")
+    if word == "sample" and digits.isascii() and digits.isdecimal():
+        return _sample(digits, names, seed)
+    raise BadInput(f"orders={shortened(orders)} is not allowed: {_ALLOWED}")
 
 
 def _explicit(orders: Sequence[Sequence[str]], tasks: Order) -> tuple[Order, ...]:
@@ -66,13 +68,13 @@ def _checked(order: Sequence[str], tasks: Order) -> Order:
     return tuple(order)
 
 
-def _sample(count: int, tasks: Order, seed: int) -> tuple[Order, ...]:
+def _sample(count: str, tasks: Order, seed: int) -> tuple[Order, ...]:
     possible = math.factorial(len(tasks))
-    if count > possible:
-        raise BadInput(
-            f"orders=sample:{count} is not allowed: {len(tasks)} tasks have {possible} orders"
-        )
-    return tuple(itertools.islice(_shuffled(tasks, seed), count))
+    # Digits first: Python converts only so many.
+    if len(count) > len(str(possible)) or int(count) > possible:
+        asked = shortened(f"sample:{count}")
+        raise BadInput(f"orders={asked} is not allowed: {len(tasks)} tasks have {possible} orders")
+    return tuple(itertools.islice(_shuffled(tasks, seed), int(count)))
 
 
 def _shuffled(tasks: Order, seed: int) -> Iterator[Order]:

@@ -223,6 +223,11 @@ def test_the_digest_stands_for_the_weights_file(tmp_path: Path) -> None:
             ["orders=[[depth,normal],[depth,normal]]", "tasks=[depth,normal]"],
             "orders names [depth,normal] twice: each may come once",
         ),
+        (
+            [f"train.epochs={'9' * 5000}"],
+            f"train.epochs={'9' * 57}... is not allowed: numbers have up to 4300 digits",
+        ),
+        ([f"tasks=[{'9' * 5000}]"], "numbers have up to 4300 digits"),
         (["train.epochs"], "'train.epochs' is not a setting: write key=value"),
         (["order=[a,b"], "'order=[a,b' is not a setting"),
         (["dataset.path=???"], "dataset.path is missing"),

@@ -71,6 +71,8 @@ WRONG = [
     ("sample:0", "orders=sample:0 is not allowed"),
     ("sample:-1", "orders=sample:-1 is not allowed"),
     ("sample:x", "orders=sample:x is not allowed"),
+    ("sample:00", "orders=sample:00 is not allowed"),
+    (f"sample:{'9' * 5000}", r"orders=sample:9{50}\.\.\. is not allowed: 3 tasks have 6 orders"),
     ("sample:7", "orders=sample:7 is not allowed: 3 tasks have 6 orders"),
 ]
 
