@@ -87,7 +87,7 @@ def closest(word: str, allowed: Iterable[str]) -> str:
 
 def _value(hint: Any, raw: Any, at: str) -> Any:
     origin = get_origin(hint)
-    if hint is Any or hint == _json_hint():
+    if _takes_anything(hint):
         return raw
     if origin in (Union, types.UnionType):
         return _union(hint, raw, at)
@@ -216,11 +216,21 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 class _Probe:
     value: Json
+    inside: Mapping[str, Json]
 
 
-def _json_hint() -> Any:
-    """``Json`` as type hints resolve it; the alias refers to itself, so it is taken whole."""
-    return _hints(_Probe)["value"]
+@cache
+def _json_hints() -> tuple[Any, ...]:
+    """``Json`` as type hints resolve it, alone and in a mapping, where they go one step deeper.
+
+    The alias refers to itself, so it is taken whole.
+    """
+    hints = _hints(_Probe)
+    return hints["value"], get_args(hints["inside"])[1]
+
+
+def _takes_anything(hint: Any) -> bool:
+    return hint is Any or hint in _json_hints()
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:
@@ -229,6 +239,8 @@ def _required(field: dataclasses.Field[Any]) -> bool:
 
 def _expected(hint: Any) -> str:
     """What a value of this type looks like, in words."""
+    if _takes_anything(hint):
+        return "any value"
     origin, members = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(_expected(m) for m in members)

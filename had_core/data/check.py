@@ -78,7 +78,8 @@ def check(path: str | Path, *, strict: bool = True) -> CheckReport:
 
     Raises:
         BadInput: it has no readable manifest; or ``strict`` and a value in it is not allowed.
-        CorruptArtifact: ``strict`` and a shard is missing or differs from its SHA-256.
+        CorruptArtifact: the manifest is damaged; or ``strict`` and a shard is missing or differs
+            from its SHA-256.
     """
     folder = Path(path).expanduser().absolute()
     manifest = DatasetManifest.read(folder)

@@ -10,6 +10,7 @@ says what a shard holds; the layout of one shard is ``columns``::
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from had_core.canonical import Json, canonical_json, digest, to_plain
+from had_core.decode import decode, shortened
 from had_core.errors import BadInput, CorruptArtifact
+from had_core.paths import refuse_special
 from had_core.tasks import DenseTask, TaskKind
 
 FORMAT_VERSION = 1
@@ -149,26 +152,15 @@ class DatasetManifest:
             BadInput: it is missing, is not JSON, or a value in it is not allowed.
             CorruptArtifact: a fingerprint in it does not follow from its own contents.
         """
-        import json
-
         path = folder / MANIFEST_FILE
         try:
-            raw = json.loads(path.read_text(encoding="ascii"))
-        except FileNotFoundError:
-            raise BadInput(
-                f"'{folder}' is not a data set: it has no {MANIFEST_FILE} "
-                "(had data build or had data import makes one)"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise BadInput(f"'{path}' cannot be read as a manifest: {error}") from None
-        if isinstance(raw, dict) and raw.get("version") != FORMAT_VERSION:
-            raise BadInput(
-                f"'{path}' has version={raw.get('version')}, allowed is {FORMAT_VERSION}"
-            )
-        try:
-            manifest = _from_plain(raw)
-        except (KeyError, TypeError, ValueError, AttributeError, BadInput) as error:
-            raise BadInput(f"'{path}' is not a valid manifest: {error!s}") from None
+            raw = _read_json(path)
+            if isinstance(raw, dict) and raw.get("version") != FORMAT_VERSION:
+                version = shortened(json.dumps(raw.get("version")))
+                raise BadInput(f"'{path}' has version={version}, allowed is {FORMAT_VERSION}")
+            manifest = _decoded(raw, path)
+        except RecursionError:
+            raise BadInput(f"'{path}' is not a valid manifest: it is nested too deeply") from None
         manifest._check_fingerprints(path)
         return manifest
 
@@ -214,24 +206,36 @@ def _check_storable(task: DenseTask) -> None:
         )
 
 
-def _from_plain(raw: Any) -> DatasetManifest:
-    splits = {
-        str(name): SplitManifest(
-            count=int(split["count"]),
-            shards=tuple(ShardEntry(**entry) for entry in split["shards"]),
-            fingerprint=str(split["fingerprint"]),
-        )
-        for name, split in raw["splits"].items()
-    }
-    tasks = tuple(DenseTask.from_json(task) for task in raw["tasks"])
-    manifest = DatasetManifest(**{**raw, "tasks": tasks, "splits": splits})
-    for name in ("height", "width"):
-        value = getattr(manifest, name)
-        if not (isinstance(value, int) and value >= 1):
-            raise BadInput(f"{name}={value} is not allowed: 1 or more")
-    missing = [name for name in SPLITS if name not in splits]
-    if missing:
-        raise BadInput(f"split '{missing[0]}' is missing")
-    if to_plain(manifest) != raw:
-        raise BadInput("it holds keys or values that this version does not know")
+def _read_json(path: Path) -> Any:
+    refuse_special(path)
+    try:
+        return json.loads(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        raise BadInput(
+            f"'{path.parent}' is not a data set: it has no {MANIFEST_FILE} "
+            "(had data build or had data import makes one)"
+        ) from None
+    except OSError as error:
+        raise BadInput(f"'{path}' cannot be read as a manifest: {error.strerror}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"'{path}' cannot be read as a manifest: {error}") from None
+    except ValueError:  # of int()
+        raise BadInput(f"'{path}' is not a valid manifest: a number has too many digits") from None
+
+
+def _decoded(raw: Any, path: Path) -> DatasetManifest:
+    """What plain values say; ``path`` is named where they do not have the form of a manifest."""
+    try:
+        manifest = decode(DatasetManifest, raw)
+        for name in ("height", "width"):
+            size = getattr(manifest, name)
+            if size < 1:
+                raise BadInput(f"{name}={size} is not allowed: 1 or more")
+        missing = [name for name in SPLITS if name not in manifest.splits]
+        if missing:
+            raise BadInput(f"split '{missing[0]}' is missing")
+        if to_plain(manifest) != raw:
+            raise BadInput("it holds keys or values that this version does not know")
+    except (BadInput, ValueError) as error:  # NaN in its source has no plain form
+        raise BadInput(f"'{path}' is not a valid manifest: {error}") from None
     return manifest

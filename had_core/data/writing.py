@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from had_core.data.manifest import MANIFEST_FILE, ColumnSpec, DatasetManifest, ShardEntry
-from had_core.errors import BadInput
+from had_core.errors import BadInput, CorruptArtifact
 
 SHARD_BYTES = 32 << 20
 
@@ -129,7 +129,7 @@ def publish(folder: Path, dst: Path, manifest: DatasetManifest) -> None:
 def refuse_other(dst: Path, fingerprint: str) -> None:
     """Raise BadInput unless ``dst`` is a data set with this fingerprint."""
     same = False
-    with contextlib.suppress(BadInput):
+    with contextlib.suppress(BadInput, CorruptArtifact):
         same = DatasetManifest.read(dst).fingerprint == fingerprint
     if not same:
         raise occupied(dst)

@@ -54,16 +54,12 @@ def require_found(config: DatasetConfig, known: DatasetConfig) -> None:
 
 def fingerprints(config: DatasetConfig, note: Note) -> Mapping[str, str]:
     """Fingerprint of every split, from the manifest alone; provisional where nothing is built."""
-    from had_core.data import DatasetManifest
-
     folder = Path(config.path)
     if not folder.exists():
         _require_buildable(config)
         note(f"data set {config.path} is not built yet: the keys below are provisional")
         return {split: digest(["not built", split, config.build]) for split in ("train", "test")}
-    manifest = DatasetManifest.read(folder)
-    _check_tasks(config, manifest.tasks)
-    return fingerprints_of(manifest)
+    return fingerprints_of(_manifest(config))
 
 
 def training_images(config: DatasetConfig) -> int:
@@ -72,13 +68,8 @@ def training_images(config: DatasetConfig) -> int:
     Raises:
         BadInput: there is none and none can be built, or it lacks a task it is said to offer.
     """
-    from had_core.data import DatasetManifest
-
-    folder = Path(config.path)
-    if folder.exists():
-        manifest = DatasetManifest.read(folder)
-        _check_tasks(config, manifest.tasks)
-        return manifest.splits["train"].count
+    if Path(config.path).exists():
+        return _manifest(config).splits["train"].count
     from had_core.data.rooms.config import TASKS
 
     size = _require_buildable(config)
@@ -89,6 +80,18 @@ def training_images(config: DatasetConfig) -> int:
 def fingerprints_of(manifest: DatasetManifest) -> dict[str, str]:
     """Fingerprint of every split."""
     return {name: split.fingerprint for name, split in manifest.splits.items()}
+
+
+def _manifest(config: DatasetConfig) -> DatasetManifest:
+    """Of the data set that is there; damaged or without a task that is asked for, it is refused."""
+    from had_core.data import DatasetManifest
+
+    try:
+        manifest = DatasetManifest.read(Path(config.path))
+    except CorruptArtifact as error:
+        raise BadInput(str(error)) from None
+    _check_tasks(config, manifest.tasks)
+    return manifest
 
 
 def _build(config: DatasetConfig, note: Note) -> None:

@@ -66,8 +66,12 @@ def check(
     """
     from had_core.canonical import to_plain
     from had_core.data.check import check as check_data
+    from had_core.errors import BadInput, CorruptArtifact
 
-    report = check_data(dst, strict=False)
+    try:
+        report = check_data(dst, strict=False)
+    except CorruptArtifact as error:  # the manifest: there is nothing to check by
+        raise BadInput(str(error)) from None
     if as_json:
         emit_json({"ok": report.ok, **to_plain(report)})
     else:

@@ -38,7 +38,7 @@ from had_core.data.writing import (
     staged,
     write_shard,
 )
-from had_core.errors import HadError
+from had_core.errors import CorruptArtifact, HadError
 
 ROOMS_VERSION = 1  # raise it when the same config renders other pixels
 
@@ -95,7 +95,10 @@ def _open_same(dst: Path, config: RoomsConfig) -> ShardDataset:
     """The data set at ``dst`` if it was built from the same settings."""
     if not dst.is_dir() or not (dst / "manifest.json").is_file():
         raise occupied(dst)
-    dataset = ShardDataset.open(dst)
+    try:
+        dataset = ShardDataset.open(dst)
+    except CorruptArtifact:
+        raise occupied(dst) from None
     if dict(dataset.manifest.source) != dict(empty_manifest(config).source):
         raise occupied(dst)
     return dataset

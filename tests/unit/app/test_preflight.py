@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
 import pytest
 
 from had_core.configs import NetConfig
+from had_core.data.manifest import MANIFEST_FILE
 from had_core.errors import BadInput
 from had_core.nets.lifelong import LifelongNet
 from had_core.tensors import to_bytes
+from orchestrator.app.datasets import fingerprints, open_dataset, training_images
 from orchestrator.app.plan import plan
 from orchestrator.app.preflight import check_place
 from orchestrator.app.rerun import rerun
@@ -54,6 +57,21 @@ def test_fewer_images_than_tasks_are_refused_before_the_data_set_is_built(
         with pytest.raises(BadInput, match=r"data\.slices=2 is not allowed: 1 training images"):
             command()
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_manifest_is_bad_input(config_of, micro_dataset, tmp_path):
+    raw = json.loads((micro_dataset.path / MANIFEST_FILE).read_text())
+    raw["splits"]["train"]["count"] += 1
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / MANIFEST_FILE).write_text(json.dumps(raw))
+    dataset = config_of(f"dataset.path={tmp_path}/set").dataset
+    for use in (
+        training_images,
+        lambda d: fingerprints(d, print),
+        lambda d: open_dataset(d, print),
+    ):
+        with pytest.raises(BadInput, match=f"{MANIFEST_FILE}' is damaged: split 'train'"):
+            use(dataset)
 
 
 OF_THE_PLACE = [

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from had_core.data.manifest import MANIFEST_FILE
+from had_core.data.shards import ShardDataset
 from had_core.errors import BadInput
 from orchestrator.cli.main import app
 from orchestrator.config import compose
@@ -35,6 +37,16 @@ def test_data_build_and_check(tmp_path: Path) -> None:
     report = json.loads(call("data", "check", str(out), "--json").stdout)
     assert report["ok"] is False
     assert shard.name in report["problems"][0]
+
+
+def test_a_damaged_manifest_is_bad_input(micro_dataset: ShardDataset, tmp_path: Path) -> None:
+    raw = json.loads((micro_dataset.path / MANIFEST_FILE).read_text())
+    raw["splits"]["train"]["count"] += 1
+    (tmp_path / MANIFEST_FILE).write_text(json.dumps(raw))
+    for words in (["check", str(tmp_path)], ["build", "rooms", "--out", str(tmp_path)]):
+        done = call("data", *words)
+        assert done.exit_code == 2
+        assert done.stderr.startswith("had: '") and len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

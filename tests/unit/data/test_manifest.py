@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,18 @@ def test_stored_layout() -> None:
         (lambda raw: raw["splits"]["train"]["shards"][0].update(rows=0), "rows=0"),
         (lambda raw: raw["splits"]["train"]["shards"][0].update(sha256="xyz"), "sha256=xyz"),
         (lambda raw: raw["splits"]["train"]["shards"][0].update(note=1), "note"),
+        (lambda raw: raw["tasks"][0].pop("kind"), r"tasks\[0\].kind is missing: labels, scalar"),
+        (lambda raw: raw.update(tasks=None), "tasks=null is not allowed: a list"),
+        (
+            lambda raw: raw["splits"]["test"].update(shards=[7]),
+            r"splits.test.shards\[0\]=7 is not allowed: a mapping with file, rows, sha256",
+        ),
+        (
+            lambda raw: raw["splits"]["train"].update(count=float("inf")),
+            "splits.train.count=inf is not allowed: a whole number",
+        ),
+        (lambda raw: raw.update(source=[]), "source=.* a mapping of names to any value$"),
+        (lambda raw: raw.update(source={"a": {"b": float("nan")}}), "nan"),
     ],
 )
 def test_malformed_manifest_is_refused(tmp_path: Path, change: object, message: str) -> None:
@@ -125,13 +138,27 @@ def test_malformed_manifest_is_refused(tmp_path: Path, change: object, message: 
     (tmp_path / MANIFEST_FILE).write_text(json.dumps(raw))
     with pytest.raises(BadInput, match=message) as caught:
         DatasetManifest.read(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
     assert MANIFEST_FILE in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", "\x00\xff"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", "\x00\xff", "[" * 10**5, "9" * 5000])
 def test_not_a_manifest(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST_FILE).write_bytes(text.encode("latin-1"))
     with pytest.raises(BadInput, match=MANIFEST_FILE):
+        DatasetManifest.read(tmp_path)
+
+
+def test_a_deeply_nested_source_is_one_sentence(tmp_path: Path) -> None:
+    text = complete().to_json().replace('"source":{', '"source":{"deep":' + "[" * 990 + "]" * 990)
+    (tmp_path / MANIFEST_FILE).write_text(text)
+    with pytest.raises(BadInput, match="it is nested too deeply"):
+        DatasetManifest.read(tmp_path)
+
+
+def test_a_pipe_is_no_manifest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / MANIFEST_FILE)
+    with pytest.raises(BadInput, match=f"{MANIFEST_FILE}' is a folder, pipe or device"):
         DatasetManifest.read(tmp_path)
 
 
