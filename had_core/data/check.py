@@ -18,6 +18,7 @@ from had_core.data.manifest import IMAGE, DatasetManifest, ShardEntry
 from had_core.data.shards import damaged, map_shard, valid_pixels
 from had_core.data.writing import file_sha256
 from had_core.errors import BadInput, CorruptArtifact
+from had_core.paths import expanded
 from had_core.tasks import DenseTask, TaskKind
 
 Array = NDArray[Any]
@@ -81,7 +82,7 @@ def check(path: str | Path, *, strict: bool = True) -> CheckReport:
         CorruptArtifact: the manifest is damaged; or ``strict`` and a shard is missing or differs
             from its SHA-256.
     """
-    folder = Path(path).expanduser().absolute()
+    folder = expanded(path).absolute()
     manifest = DatasetManifest.read(folder)
     corrupt: list[str] = []
     wrong: list[str] = []

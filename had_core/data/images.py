@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from had_core.errors import BadInput
+from had_core.paths import expanded
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 
@@ -38,7 +39,7 @@ def image_files(place: str | Path) -> tuple[list[Path], list[str]]:
     Raises:
         BadInput: nothing there, or no image.
     """
-    path = Path(place).expanduser()
+    path = expanded(place)
     if path.is_file():
         files, others = [path], []
     elif path.is_dir():

@@ -35,7 +35,7 @@ from had_core.data.writing import (
     write_shard,
 )
 from had_core.errors import BadInput
-from had_core.paths import refuse_special
+from had_core.paths import expanded, refuse_special
 from had_core.tasks import DenseTask, TaskKind
 
 Array = NDArray[Any]
@@ -81,7 +81,7 @@ def import_mtan(src: str | Path, dst: str | Path) -> ShardDataset:
         BadInput: a folder or file is missing or not as the module says; it is named, and
             nothing is left behind.
     """
-    source, target = Path(src).expanduser().absolute(), Path(dst).expanduser().absolute()
+    source, target = expanded(src).absolute(), expanded(dst).absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise BadInput(f"'{target}' already exists: choose a new folder")
     frames = {split: _frames(source / folder) for split, folder in FOLDERS.items()}

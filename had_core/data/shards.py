@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from had_core.data.manifest import IMAGE, ColumnSpec, DatasetManifest, ShardEntry
 from had_core.data.writing import file_sha256
 from had_core.errors import BadInput, CorruptArtifact
+from had_core.paths import expanded
 from had_core.tasks import DenseTask, TaskKind
 
 Rows = NDArray[np.int64]
@@ -38,7 +39,7 @@ class ShardDataset:
             BadInput: the folder, its manifest or one of its shards is missing or malformed.
             CorruptArtifact: ``verify`` and a shard differs from its SHA-256; it is named.
         """
-        folder = Path(path).expanduser().absolute()
+        folder = expanded(path).absolute()
         manifest = DatasetManifest.read(folder)
         for split in manifest.splits.values():
             for entry in split.shards:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from had_core.paths import expanded
 from orchestrator.cli.output import AsJson, console, emit_json
 
 app = typer.Typer(help="A Ray cluster on this machine, to try had submit.", no_args_is_help=True)
@@ -74,4 +75,4 @@ def down(state: State = None, as_json: AsJson = False) -> None:
 def _folder(state: str | None) -> Path:
     from orchestrator.jobs.local.state import default_folder
 
-    return Path(state).expanduser().absolute() if state else default_folder()
+    return expanded(state).absolute() if state else default_folder()

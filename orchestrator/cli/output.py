@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from had_core.paths import expanded
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -49,7 +51,7 @@ def emit_json(value: Any) -> None:
 
 def absolute_store(root: str) -> str:
     """A folder made absolute; URIs stay as they are."""
-    return root if "://" in root else os.path.abspath(Path(root).expanduser())
+    return root if "://" in root else os.path.abspath(expanded(root))
 
 
 def had_command(*words: str, store: str | None = None) -> str:

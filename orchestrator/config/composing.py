@@ -24,6 +24,7 @@ from had_core.decode import decode, decode_method, unknown_key
 from had_core.errors import BadInput
 from had_core.methods import NaiveConfig
 from had_core.methods.base import MethodConfig
+from had_core.paths import expanded
 from orchestrator import resources
 from orchestrator.config import overrides as override_syntax
 from orchestrator.config.labels import at_label
@@ -336,5 +337,5 @@ def _absolute(raw: Mapping[str, Any], section: str, key: str, cwd: Path) -> Any:
     path = values[key]
     require(bool(path), f"{section}.{key}", "''", "a path")
     if "://" not in path:
-        path = os.path.abspath(cwd / Path(path).expanduser())
+        path = os.path.abspath(cwd / expanded(path))
     return {**values, key: path}

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from had_core.errors import BadInput
+from had_core.paths import expanded
 from orchestrator.jobs.local.state import LocalCluster, default_folder, read_state
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -104,12 +105,12 @@ def _token(
     path: str | None, environment: Mapping[str, str], local: LocalCluster | None
 ) -> tuple[str | None, str]:
     if path is not None:
-        return _read(Path(path).expanduser()), path
+        return _read(expanded(path)), path
     if environment.get("RAY_AUTH_TOKEN"):
         return environment["RAY_AUTH_TOKEN"].strip(), "RAY_AUTH_TOKEN"
     if environment.get("RAY_AUTH_TOKEN_PATH"):
         named = environment["RAY_AUTH_TOKEN_PATH"]
-        return _read(Path(named).expanduser()), f"RAY_AUTH_TOKEN_PATH={named}"
+        return _read(expanded(named)), f"RAY_AUTH_TOKEN_PATH={named}"
     if local is not None:
         return _read(Path(local.token_path)), local.token_path
     default = Path.home() / _RAYS_TOKEN

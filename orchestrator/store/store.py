@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from had_core.errors import BadInput
+from had_core.paths import expanded
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.store.artifacts import Artifacts
 from orchestrator.store.claims import Claims
@@ -181,7 +182,7 @@ def _local_path(location: str) -> str:
             f"store={location} is not allowed: a local folder (an object store needs an atomic "
             "create, which no adapter offers yet)"
         )
-    return os.path.abspath(os.path.expanduser(location))
+    return os.path.abspath(expanded(location))
 
 
 def _check_layout(fs: StoreFs) -> None:

@@ -39,6 +39,7 @@ from had_core.data.writing import (
     write_shard,
 )
 from had_core.errors import CorruptArtifact, HadError
+from had_core.paths import expanded
 
 ROOMS_VERSION = 1  # raise it when the same config renders other pixels
 
@@ -55,7 +56,7 @@ def build(
         BadInput: ``out_dir`` holds something else, or cannot be written.
     """
     config = config or RoomsConfig()
-    dst = Path(out_dir).expanduser().absolute()
+    dst = expanded(out_dir).absolute()
     if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
         return _open_same(dst, config)
     manifest = empty_manifest(config)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from had_core.data.writing import staged
 from had_core.errors import BadInput
+from had_core.paths import expanded
 
 
 def new_folder(out: str) -> Path:
     """The absolute path; raises BadInput where something other than an empty folder is there."""
     if not out:
         raise BadInput("OUT is empty: a new or an empty folder")
-    path = Path(os.path.abspath(Path(out).expanduser()))
+    path = Path(os.path.abspath(expanded(out)))
     if path.is_symlink() or path.exists():
         if not path.is_dir() or path.is_symlink():
             raise BadInput(f"'{path}' is not a folder: choose a new one")

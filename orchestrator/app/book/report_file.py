@@ -11,6 +11,7 @@ from typing import Any
 
 from had_core.canonical import to_plain
 from had_core.errors import BadInput
+from had_core.paths import expanded
 
 _ENDINGS = {".html": "html", ".htm": "html", ".md": "md", ".tex": "latex", ".parquet": "parquet"}
 FORMATS = tuple(dict.fromkeys(_ENDINGS.values()))
@@ -51,7 +52,7 @@ def write_report(name: str, root: str, out: Path | None, to: str | None) -> Writ
     if out is None:
         check_name(name)  # before a path is made of it
     ending = next(ending for ending, known in _ENDINGS.items() if known == to)
-    target = (out or Path(f"{name}{ending}")).expanduser().absolute()
+    target = expanded(out or f"{name}{ending}").absolute()
     if target.is_dir():
         raise BadInput(f"--out {target} is a folder: name a file in it")
     if not target.parent.is_dir():

@@ -19,6 +19,7 @@ from typing import IO
 from had_core.canonical import to_plain
 from had_core.decode import decode
 from had_core.errors import BadInput
+from had_core.paths import expanded
 
 STATE_FILE = "cluster.json"
 LOG_FILE = "keeper.log"
@@ -53,7 +54,7 @@ def default_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """HAD_CLUSTER_STATE, or a folder of this user's state."""
     named = environment.get("HAD_CLUSTER_STATE")
     if named:
-        return Path(named).expanduser().absolute()
+        return expanded(named).absolute()
     root = environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(root) / "had-cluster"
 

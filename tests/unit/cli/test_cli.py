@@ -63,6 +63,26 @@ def test_lists_of_commands_cut_no_sentence_off(words: list[str]) -> None:
     assert not [line for line in listed if "..." in line]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data", "import", "nyuv2", "~nobody-here/a", "b"],
+        ["data", "import", "nyuv2", "a", "~nobody-here/b"],
+        ["data", "check", "~nobody-here/a"],
+        ["data", "build", "rooms", "--out", "~nobody-here/a"],
+        ["runs", "--store", "~nobody-here/a"],
+        ["report", "x", "-o", "~nobody-here/a.html"],
+        ["plan", "store.root='~nobody-here/a'"],
+    ],
+)
+def test_the_home_folder_of_nobody_is_one_sentence(words: list[str]) -> None:
+    done = call(*words)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("had: '~nobody-here/")
+    assert "begins with ~nobody-here, a home folder not known here" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_closed_output_is_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text('{"layout": 1}')
     monkeypatch.setattr(sys, "stdout", None)
