@@ -23,6 +23,17 @@ from typer.core import TyperGroup
 
 from had_core.errors import BadInput, HadError
 
+# What a path leads to, and not what is done with it. A file that is not there is none of them:
+# whoever reads one says what it is for.
+_REFUSED = {
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+
 
 class Interrupted(Exception):
     """Control-C during a command; the message says how to continue."""
@@ -37,14 +48,10 @@ class HadGroup(TyperGroup):
         except (HadError, Interrupted, KeyboardInterrupt) as error:
             raise typer.Exit(tell(error)) from error
         except OSError as error:
-            if error.errno == errno.ENOSPC and error.filename is None:
-                _say(f"the output cannot be written: {error.strerror}")
-                raise typer.Exit(1) from error
-            if error.errno != errno.ENAMETOOLONG:
+            code = _tell_refused(error)
+            if code is None:
                 raise
-            path = str(error.filename)
-            _say(f"'{path[:40]}...' of {len(path)} characters is no path: file name too long")
-            raise typer.Exit(2) from error
+            raise typer.Exit(code) from error
 
 
 def tell(error: BaseException) -> int:
@@ -54,6 +61,22 @@ def tell(error: BaseException) -> int:
         return 2 if isinstance(error, BadInput) else 1
     _say(str(error) or "interrupted")
     return 130
+
+
+def _tell_refused(error: OSError) -> int | None:
+    """Say what the system did not let a person have; None, unsaid, for what may be our fault."""
+    path = error.filename
+    if error.errno == errno.ENOSPC and path is None:
+        _say(f"the output cannot be written: {error.strerror}")
+        return 1
+    if error.errno == errno.ENAMETOOLONG:
+        shown, length = str(path)[:40], len(str(path))
+        _say(f"'{shown}...' of {length} characters is no path: file name too long")
+        return 2
+    if error.errno in _REFUSED and isinstance(path, str):
+        _say(f"'{path}': {error.strerror}")
+        return 2
+    return None
 
 
 @contextmanager

@@ -237,9 +237,12 @@ def with_weights_digest(net: NetConfig) -> NetConfig:
         )
         return net
     path = Path(net.weights)
-    require(path.is_file(), "net.weights", net.weights, "a file of encoder weights that exists")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        require(path.is_file(), "net.weights", net.weights, "a file of encoder weights that exists")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInput(f"net.weights={path} cannot be read: {error.strerror}") from None
     require(
         net.weights_sha256 in (None, found),
         "net.weights_sha256",

@@ -46,6 +46,14 @@ class LocalFs(ArrowFs):
 
         super().__init__(LocalFileSystem(), os.path.abspath(root))
 
+    def read(self, path: str) -> bytes:
+        with self._reading(path):
+            return super().read(path)
+
+    def size(self, path: str) -> int | None:
+        with self._reading(path):
+            return super().size(path)
+
     def write(self, path: str, data: bytes, *, durable: bool = True) -> None:
         target = self._at(path)
         with self._writing():
@@ -112,6 +120,16 @@ class LocalFs(ArrowFs):
                 with suppress(OSError):
                     os.unlink(temporary)
                 raise
+
+    @contextmanager
+    def _reading(self, path: str) -> Iterator[None]:
+        """pyarrow's errors tell the file in words alone; whoever catches them wants its name."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            raise OSError(error.errno, os.strerror(error.errno), self._at(path)) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,6 +55,41 @@ def test_output_that_cannot_be_written_is_one_sentence(
     result = call("runs", "--json", "--store", str(tmp_path))
     assert result.exit_code == 1
     assert result.stderr == "had: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    "number",
+    [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP],
+)
+def test_what_the_system_refuses_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number), "/a/file")
+
+    monkeypatch.setattr("had_core.data.check.check", refused)
+    done = call("data", "check", "x")
+    assert done.exit_code == 2
+    assert done.stderr == f"had: '/a/file': {os.strerror(number)}\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "/a/file"),
+        PermissionError(errno.EPERM, "Operation not permitted"),  # to end a process, say
+        OSError(errno.EIO, "Input/output error", "/a/file"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_may_be_a_fault_of_the_program_stays_visible(
+    monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def failed(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("had_core.data.check.check", failed)
+    assert call("data", "check", "x").exception is error
 
 
 @pytest.mark.parametrize("words", [[], ["data"], ["cluster"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from functools import cache
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from had_core.configs import NetConfig
 from had_core.errors import BadInput
 from had_core.methods import METHODS, HadConfig, NaiveConfig
 from orchestrator import resources
 from orchestrator.config import Device, RunConfig, StoreConfig, apply_overrides, compose
-from orchestrator.config.composing import KEYS, build, compose_raw
+from orchestrator.config.composing import KEYS, build, compose_raw, with_weights_digest
 
 TREE = resources.folder("experiments")
 RECIPES = sorted(p.stem for p in (TREE / "experiment").glob("*.yaml"))
@@ -185,6 +187,19 @@ def test_the_digest_stands_for_the_weights_file(tmp_path: Path) -> None:
     assert config.hash != quick(f"net.weights={second}").hash
     with pytest.raises(BadInput, match=r"net\.weights_sha256=abc is not allowed"):
         quick(f"net.weights={first}", "net.weights_sha256=abc")
+
+
+def test_weights_that_cannot_be_read_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Path, mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(b"weights")
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(BadInput, match=f"^net.weights={file} cannot be read: Permission denied$"):
+        with_weights_digest(NetConfig(weights=str(file)))
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,14 @@ def test_read_of_nothing(fs):
             fs.read(path)
 
 
+def test_a_local_file_that_cannot_be_read_is_named(tmp_path):
+    fs = LocalFs(str(tmp_path))
+    fs.write("a/x", b"1")
+    with pytest.raises(NotADirectoryError) as caught:
+        fs.read("a/x/y")
+    assert caught.value.filename == str(tmp_path / "a/x/y")
+
+
 def test_size_of_nothing_and_of_a_folder(fs):
     fs.write("a/x", b"1")
     assert fs.size("a") is None
