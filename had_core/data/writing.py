@@ -86,7 +86,13 @@ def staged(dst: Path) -> Iterator[Path]:
     """A fresh hidden folder beside ``dst``; it and any parent made for it go away on an error.
 
     Folders that killed processes left for the same ``dst`` are removed: a live one is locked.
+
+    Raises:
+        BadInput: ``dst`` cannot be written, or is the current folder: whoever stands in it would
+            be left in the one that ``dst`` replaces.
     """
+    if dst.exists() and dst.samefile(os.curdir):
+        raise BadInput(f"'{dst}' is the current folder: choose a new folder")
     made: list[Path] = []
     folder = dst.parent / f".{dst.name}.{secrets.token_hex(6)}.tmp"
     try:

@@ -290,6 +290,18 @@ def test_an_existing_folder_is_left_alone(mtan: Path, tmp_path: Path) -> None:
     assert (tmp_path / "set/notes").read_text() == "mine"
 
 
+@pytest.mark.parametrize("target", ["", ".", "../at", "{}"])
+def test_the_current_folder_is_not_replaced(
+    mtan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    (tmp_path / "at").mkdir()
+    monkeypatch.chdir(tmp_path / "at")
+    with pytest.raises(BadInput, match="/at' is the current folder: choose a new folder"):
+        import_mtan(mtan, target.format(tmp_path / "at"))
+    assert Path.cwd().samefile(tmp_path / "at") and not any(Path.cwd().iterdir())
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "at", mtan]
+
+
 def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path, monkeypatch) -> None:
     values = {"image": np.ones((40, 50, 3)), "label": np.ones((40, 50))}
     values |= {"depth": np.ones((40, 50, 1)), "normal": np.tile([0.0, 0.0, -1.0], (40, 50, 1))}
