@@ -21,6 +21,7 @@ from orchestrator.config.searching import check_search
 from orchestrator.search.settings import SearchConfig
 from orchestrator.tracking.location import require_tracking_uri
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -52,6 +53,7 @@ class DatasetConfig:
     build: RoomsConfig | None = None
 
     def __post_init__(self) -> None:
+        require(_SCHEME.match(self.path) is None, "dataset.path", self.path, "a local folder")
         check_names("dataset.tasks", self.tasks)
 
 

@@ -276,6 +276,8 @@ def test_bad_overrides_are_one_sentence(overrides: list[str], sentence: str) -> 
         (["method.loss.delta=2"], "method.loss.delta=2"),
         (["net.norm=layer"], "net.norm=layer is not allowed: batch, frozen, group, sync"),
         (["cluster.device=gpu"], "cluster.device=gpu is not allowed"),
+        (["dataset.path=s3://x/y"], "dataset.path=s3://x/y is not allowed: a local folder"),
+        (["dataset.path=file:///x"], "dataset.path=file:///x is not allowed: a local folder"),
         (["dataset.path="], "dataset.path='' is not allowed: a path"),
         (["order=[depth,foo]"], "names the unknown task 'foo': allowed are semantic, depth"),
         (["order=[depth,depth]"], "names the task 'depth' twice"),
