@@ -13,6 +13,7 @@ code  meaning
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ class HadGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            _require_working_folder()
             return super().invoke(ctx)
         except (HadError, Interrupted, KeyboardInterrupt) as error:
             raise typer.Exit(tell(error)) from error
@@ -52,6 +54,14 @@ class HadGroup(TyperGroup):
             if code is None:
                 raise
             raise typer.Exit(code) from error
+
+
+def _require_working_folder() -> None:
+    """Relative paths, Ray and Hydra mean nothing in a folder that was deleted meanwhile."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise BadInput("the current folder was deleted: change to one that exists") from None
 
 
 def tell(error: BaseException) -> int:

@@ -119,6 +119,18 @@ def test_the_home_folder_of_nobody_is_one_sentence(words: list[str]) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_deleted_working_folder_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for words in (["runs"], ["data", "check", "x"], ["plan"]):
+        done = call(*words)
+        assert done.exit_code == 2
+        assert done.stderr == "had: the current folder was deleted: change to one that exists\n"
+
+
 def test_a_closed_output_is_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text('{"layout": 1}')
     monkeypatch.setattr(sys, "stdout", None)
