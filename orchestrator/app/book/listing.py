@@ -112,8 +112,13 @@ def one_run(name: str, root: str) -> RunPage:
 
 
 def unknown_run(name: str, store: Store, journals: Iterable[str]) -> str:
-    """The sentence that refuses a name, with near ones."""
+    """The sentence that refuses a name, with near ones; or says that its record is lost."""
     known = {*journals, *store.runs.names(), *store.runs.dropped()}
+    if name in known:
+        return (
+            f"run '{name}' has no record in store {store.uri} that can be read: the command that "
+            "began it writes one again"
+        )
     near = difflib.get_close_matches(name, sorted(known), _NEAR, 0.4)
     hint = f"is it one of {', '.join(near)}?" if near else "see `had runs`"
     return f"run '{name}' is not in store {store.uri}: {hint}"

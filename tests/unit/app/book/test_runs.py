@@ -96,13 +96,14 @@ def test_people_read_tables(filled, had):
     assert "waiting: new" in had("runs", "waiting").stdout
 
 
-def test_a_damaged_record_leaves_the_journal_to_tell(filled, document):
+def test_a_damaged_record_leaves_the_journal_to_tell(filled, document, refused):
     path = f"{filled.store.uri}/runs/second.json"
     with open(path, "w") as file:
         file.write("{}")
     line = by_name(document("runs"))["second"]
     assert (line["kind"], line["state"], line["stages_reused"]) == ("run", "finished", 3)
     assert line["created"].startswith("2023-11-14T")
+    assert "run 'second' has no record in store" in refused("report", "second")
 
 
 def test_bad_input_is_refused_by_name(filled, refused):
