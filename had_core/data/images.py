@@ -95,10 +95,12 @@ def _read_picture(path: Path) -> Image:
 def _read_array(path: Path) -> Image:
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError):
-        raise _unreadable(path, "it is not a .npy file of numbers") from None
+    except OSError:
+        raise
     except MemoryError:  # a damaged header may promise anything
         raise _unreadable(path, "its header promises more than the memory holds") from None
+    except Exception:  # numpy reads a header as Python text: damaged, it may raise any
+        raise _unreadable(path, "it is not a .npy file of numbers") from None
     if not isinstance(array, np.ndarray):  # a zip of arrays
         raise _unreadable(path, "it is not a .npy file of numbers")
     if array.ndim == 2:

@@ -170,6 +170,11 @@ def _vast_npy() -> bytes:
         ("text.npy", b"hello", "not a .npy file of numbers"),
         ("objects.npy", _npy(np.array([{}], dtype=object)), "not a .npy file of numbers"),
         ("cut.npy", _npy(np.zeros((9, 9), np.float32))[:-8], "not a .npy file of numbers"),
+        (
+            "key.npy",
+            _npy(np.zeros((9, 9))).replace(b"{'descr'", b"{[]:1,'r'"),
+            "not a .npy file of",
+        ),
         ("vast.npy", _vast_npy(), "cannot be read"),
         ("wide.npy", _npy(np.zeros((9, 9, 5), np.float32)), "has the shape 9x9x5"),
         ("none.npy", _npy(np.zeros((0, 9, 3), np.float32)), "has the shape 0x9x3"),
