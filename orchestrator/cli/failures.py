@@ -50,7 +50,7 @@ class HadGroup(TyperGroup):
         except (HadError, Interrupted, KeyboardInterrupt) as error:
             raise typer.Exit(tell(error)) from error
         except OSError as error:
-            code = _tell_refused(error)
+            code = tell_refused(error)
             if code is None:
                 raise
             raise typer.Exit(code) from error
@@ -73,7 +73,7 @@ def tell(error: BaseException) -> int:
     return 130
 
 
-def _tell_refused(error: OSError) -> int | None:
+def tell_refused(error: OSError) -> int | None:
     """Say what the system did not let a person have; None, unsaid, for what may be our fault."""
     path = error.filename
     if error.errno == errno.ENOSPC and path is None:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from had_core.errors import HadError
-from orchestrator.cli.failures import Interrupted, continued_by, tell
+from orchestrator.cli.failures import Interrupted, continued_by, tell, tell_refused
 from orchestrator.cli.kinds import kind_of
 from orchestrator.jobs.shipping import read_spec
 from orchestrator.jobs.wire import WireDisplay
@@ -27,6 +27,11 @@ def main() -> int:
         return execute(Path.cwd())
     except (HadError, Interrupted, KeyboardInterrupt) as error:
         return tell(error)
+    except OSError as error:
+        code = tell_refused(error)
+        if code is None:
+            raise
+        return code
 
 
 def execute(folder: Path) -> int:

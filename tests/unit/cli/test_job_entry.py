@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -67,6 +68,7 @@ def test_the_entry_runs_what_it_was_told_and_writes_its_result(job):
     ("error", "code", "said"),
     [
         (BadInput("node gpu-1 does not see the store"), 2, "node gpu-1 does not see the store"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a"), 2, "'/a': Permission denied"),
         (KeyboardInterrupt(), 130, "continue with: had submit run"),
     ],
 )
