@@ -34,6 +34,7 @@ def sweep(overrides: Overrides = None, trials: Trials = None, as_json: AsJson = 
 
 def more_trials(text: str | None) -> int:
     """What ``--trials +N`` adds."""
+    from had_core.decode import shortened
     from had_core.errors import BadInput
     from orchestrator.search.settings import MOST_TRIALS
 
@@ -41,7 +42,8 @@ def more_trials(text: str | None) -> int:
         return 0
     if not re.fullmatch(r"\+\d{1,6}", text) or not 1 <= int(text) <= MOST_TRIALS:
         raise BadInput(
-            f"--trials={text} is not allowed: +N, the number of further trials (1 to {MOST_TRIALS})"
+            f"--trials={shortened(text)} is not allowed: +N, the number of further trials (1 to "
+            f"{MOST_TRIALS})"
         )
     return int(text)
 

@@ -194,6 +194,7 @@ def test_every_kind_is_told_what_it_needs(api):
         (["compare"], "methods=null is not allowed in a comparison"),
         (["sweep", "--trials", "1"], "--trials=1 is not allowed"),
         (["sweep", "--trials", "+100001"], "--trials=+100001 is not allowed: +N, the number"),
+        (["sweep", "--trials", f"+{'9' * 5000}"], "99... is not allowed: +N"),
         (["run", "--trials", "+1"], "--trials is not allowed: it is for had submit sweep"),
         (
             ["compare", "methods=[naive,had]", "--descendants"],
