@@ -323,7 +323,7 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path: Path, monkeypa
         return most
 
     peak(3)  # imports and caches
-    assert abs(peak(42) - peak(6)) < frame
+    assert abs(peak(42) - peak(6)) < 3 * frame  # of 36 more: their names, and garbage
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data/nyuv2 is absent")
