@@ -109,8 +109,8 @@ def check_place(config: RunConfig, *, more_threads: bool = False) -> None:
     Whether a cluster that can be joined has room is asked when it is.
 
     Args:
-        more_threads: than there are CPUs will do where Ray does not count them; a stage of a larger
-            machine comes out the same.
+        more_threads: more than there are CPUs will do where Ray does not count them: a stage of a
+            larger machine comes out the same.
     """
     inline, settings = config.cluster.backend is Backend.INLINE, cluster_settings(config.cluster)
     if not inline and settings.address is not None:

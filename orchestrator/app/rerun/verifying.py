@@ -65,8 +65,7 @@ def verify(
     found = sealed_descendants(store, known.fit.key) if descendants else ()
     family = [known, *(find_stage(store, fit.key) for fit in found)]
     configs = [apply(each, store, overrides).config for each in family]
-    for config in {config.cluster: config for config in configs}.values():
-        check_place(config, more_threads=True)
+    _check_places(family, configs)
     for each in family:
         check_data(each.fit, dataset)
     first, *others = (
@@ -74,6 +73,16 @@ def verify(
         for each, config in zip(family, configs, strict=True)
     )
     return replace(first, descendants=tuple(others))
+
+
+def _check_places(family: Sequence[KnownStage], configs: Sequence[RunConfig]) -> None:
+    """Raise BadInput where one cannot be executed; with its own threads each can, without Ray."""
+    places = {}
+    for known, config in zip(family, configs, strict=True):
+        own = NumericsClass.from_json(known.manifest["numerics"]).threads
+        places[config.cluster, config.cluster.threads == own] = config
+    for (_, as_sealed), config in places.items():
+        check_place(config, more_threads=as_sealed)
 
 
 def _verify(
