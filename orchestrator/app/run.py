@@ -13,6 +13,7 @@ from had_core.errors import BadInput
 from orchestrator.app.datasets import fingerprints_of
 from orchestrator.app.journalling import RunJournal
 from orchestrator.app.meanwhile import meanwhile
+from orchestrator.app.naming import unknown_run
 from orchestrator.app.opening import open_existing, open_for
 from orchestrator.app.planning import sequences_of
 from orchestrator.app.preflight import (
@@ -54,13 +55,12 @@ def recorded(store_root: str, name: str) -> RunConfig:
     """The settings that a run was started with, over the store where it lies now.
 
     Raises:
-        BadInput: no store there (none is made), or no such run; the ones there are get named.
+        BadInput: no store there (none is made), or no such run; those with a near name are named.
     """
     store = open_existing(store_root)
     record = store.runs.known(name)
     if record is None:
-        known = ", ".join(run.name for run in store.runs.list()) or "none"
-        raise BadInput(f"run '{name}' is not in store {store.uri}: it has {known}")
+        raise BadInput(unknown_run(name, store))
     if record.keeps:
         raise BadInput(f"'{name}' is of had rerun: the same had rerun command continues it")
     config = RunConfig.from_json(record.config)

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from had_core.errors import BadInput
-from orchestrator.app.book.listing import unknown_run
 from orchestrator.app.book.needs import digests, kept_names
+from orchestrator.app.naming import unknown_run
 from orchestrator.app.opening import open_existing
 from orchestrator.display.run_lists import DropResult
 from orchestrator.tracking.driver_record import driver_of
-from orchestrator.tracking.journal import journal_names
 
 if TYPE_CHECKING:
     from orchestrator.store import Store
@@ -27,10 +26,9 @@ def drop(root: str, names: Sequence[str], keep: Sequence[str] = ()) -> DropResul
     """
     store = open_existing(root)
     store.require_writable()
-    journals = journal_names(store.uri)
     for name in (*names, *keep):
         if name not in kept_names(store) | store.runs.dropped():
-            raise BadInput(unknown_run(name, store, journals))
+            raise BadInput(unknown_run(name, store))
     for name in names:
         reason = _alive(store, name)
         if reason:

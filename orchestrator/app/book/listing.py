@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from had_core.errors import BadInput
+from orchestrator.app.naming import unknown_run
 from orchestrator.app.opening import open_existing
 from orchestrator.display.run_lists import RunLine, RunPage, RunsResult, SequenceLine, TrialLine
-from orchestrator.store import RunRecord, Store
+from orchestrator.store import RunRecord
 from orchestrator.tracking.events import (
     Event,
     SequenceFinished,
@@ -27,7 +27,6 @@ from orchestrator.tracking.tally import Tally, tally
 
 KINDS = ("run", "compare", "sweep")
 STATES = ("running", "finished", "failed", "killed", "new")
-_NEAR = 5
 
 
 def runs(
@@ -101,7 +100,7 @@ def one_run(name: str, root: str) -> RunPage:
     store = open_existing(root)
     journals = journal_names(store.uri)
     if name not in {*journals, *store.runs.names(), *store.runs.dropped()}:
-        raise BadInput(unknown_run(name, store, journals))
+        raise BadInput(unknown_run(name, store))
     record = store.runs.known(name)
     begun = name in journals
     line = _line(name, record, tally(store.uri, name) if begun else Tally())
@@ -109,19 +108,6 @@ def one_run(name: str, root: str) -> RunPage:
     events = JournalReader.open(store.uri, name).events() if begun else []
     running = line.state == "running"
     return RunPage(store.uri, line, tuple(_sequences(events, running)), tuple(_trials(events)))
-
-
-def unknown_run(name: str, store: Store, journals: Iterable[str]) -> str:
-    """The sentence that refuses a name, with near ones; or says that its record is lost."""
-    known = {*journals, *store.runs.names(), *store.runs.dropped()}
-    if name in known:
-        return (
-            f"run '{name}' has no record in store {store.uri} that can be read: the command that "
-            "began it writes one again"
-        )
-    near = difflib.get_close_matches(name, sorted(known), _NEAR, 0.4)
-    hint = f"is it one of {', '.join(near)}?" if near else "see `had runs`"
-    return f"run '{name}' is not in store {store.uri}: {hint}"
 
 
 def _sequences(events: Iterable[Event], running: bool) -> list[SequenceLine]:

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from had_core.errors import BadInput
-from orchestrator.app.book.listing import unknown_run
 from orchestrator.app.book.report_cost import cost_of, manifests_of
 from orchestrator.app.book.report_data import KnownData, known_data
 from orchestrator.app.book.report_gallery import gallery_of
 from orchestrator.app.book.report_made import made_of
 from orchestrator.app.book.report_sweep import Searched, searched
+from orchestrator.app.naming import unknown_run
 from orchestrator.app.opening import open_existing
 from orchestrator.app.planning import sequences_of
 from orchestrator.app.scores import Reference, known_constant, sequence_results
@@ -80,7 +80,7 @@ def _record_of(name: str, store: Store) -> RunRecord:
     """
     record = store.runs.known(name)
     if record is None:
-        raise BadInput(unknown_run(name, store, journal_names(store.uri)))
+        raise BadInput(unknown_run(name, store))
     if record.keeps:
         raise BadInput(
             f"'{name}' is of had rerun, whose stages belong to several sequences: had runs {name} "

@@ -73,6 +73,16 @@ def test_a_run_that_never_began_is_told(refused, made):
     assert "has nothing to report: it has not begun" in refused("report", "alpha")
 
 
+def test_resuming_says_what_is_known_of_the_name(refused, made):
+    """A near name, or that the record is lost."""
+    config = made.config("alpha", HadConfig(), [["semantic", "depth"]], [0], _train())
+    made.store.runs.create("alpha", config.to_json())
+    assert "run 'alpa' is not in store" in (said := refused("resume", "alpa"))
+    assert "is it one of alpha?" in said
+    made.store.fs.write("runs/alpha.json", b"{")
+    assert "run 'alpha' has no record in store" in refused("resume", "alpha")
+
+
 def _train():
     from had_core.configs import TrainConfig
 
