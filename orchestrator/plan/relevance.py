@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from had_core.canonical import canonical_json, to_plain
-from had_core.configs import NetConfig, Optimizer, TeacherCache, TrainConfig
+from had_core.configs import NetConfig, Norm, Optimizer, TeacherCache, TrainConfig
 from had_core.errors import BadInput
 from had_core.fit_config import FitConfig
 from had_core.methods.base import MethodConfig
@@ -29,7 +29,8 @@ def config_texts(config: FitConfig) -> dict[str, str]:
     old, method = config.old_tasks, config.method
     texts["method"] = method_text(method)
     texts["net"] = _remembered(config.net, _net_text)
-    texts["train"] = _train_text(config.train, not old, bool(method.distilled(old)))
+    frozen = config.net.norm is Norm.FROZEN
+    texts["train"] = _train_text(config.train, not old, bool(method.distilled(old)), frozen)
     return texts
 
 
@@ -51,16 +52,19 @@ def _plainly_keyed() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _train_text(train: TrainConfig, first: bool, distils: bool) -> str:
+def _train_text(train: TrainConfig, first: bool, distils: bool, frozen: bool) -> str:
     """Without momentum under Adam, frozen norms at stage 1, the cache of a teacher not asked.
 
-    A float32 cache equals no cache up to rounding, so ``off`` counts as ``float32``.
+    A float32 cache equals no cache up to rounding, so ``off`` counts as ``float32``; norms that
+    are ``frozen`` from the first stage on cannot be frozen again.
     """
     fields = to_plain(train, for_key=True)
     if train.optimizer is Optimizer.ADAM:
         del fields["momentum"]
     if first:
         del fields["freeze_bn"]
+    elif frozen:
+        fields["freeze_bn"] = False
     if not distils:
         del fields["teacher_cache"]
     elif train.teacher_cache is TeacherCache.OFF:

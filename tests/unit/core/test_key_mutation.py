@@ -216,6 +216,14 @@ def test_fields_outside_the_key_change_neither_key_nor_weights(weights, micro_da
     assert first_difference(weights(base), again) is None
 
 
+def test_norms_that_are_frozen_anyway_are_not_frozen_by_a_setting(weights, micro_dataset):
+    frozen = {"net": replace(MICRO_NET, norm=Norm.FROZEN), "position": 2}
+    base, again = spec(**frozen), spec(**frozen, **train(freeze_bn=True))
+    assert base.key == again.key
+    state = fit(again.config, micro_dataset, parent=weights(base.parent)).state
+    assert first_difference(weights(base), state) is None
+
+
 def test_weights_file_enters_the_key_by_content_not_by_path(weights, micro_dataset, tmp_path):
     from had_core.nets.weights import sha256
     from had_core.tensors import to_bytes

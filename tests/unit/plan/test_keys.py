@@ -170,6 +170,10 @@ EQUAL = {
         second(method=NaiveConfig()),
     ),
     "frozen norms before there is an old task": (first(), first(train=train(freeze_bn=True))),
+    "frozen norms that are frozen anyway": (
+        second(net=NetConfig(norm=Norm.FROZEN)),
+        second(net=NetConfig(norm=Norm.FROZEN), train=train(freeze_bn=True)),
+    ),
     "whole number as a float": (
         second(method=HadConfig(weight=3), train=train(lr=1)),
         second(method=HadConfig(weight=3.0), train=train(lr=1.0)),
