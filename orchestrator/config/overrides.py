@@ -78,8 +78,9 @@ def apply(
             for the decoder to say.
     """
     changed: dict[str, Any] = deepcopy(dict(raw))
-    for text in overrides:
-        override = parse(text)
+    given = [(text, parse(text)) for text in overrides]
+    # As Hydra does it: an option replaces a section, wherever it stands among the section's values.
+    for text, override in sorted(given, key=lambda pair: not _is_option(pair[1], tree)):
         first, *rest = override.key_or_group.split(".")
         if first not in allowed:
             listed = ", ".join(sorted(allowed))
@@ -88,10 +89,16 @@ def apply(
             raise BadInput(f"'{text}' is not allowed here: write key=value")
         value = override.value()
         refuse_list(override, tree)
-        if not rest and isinstance(value, (str, list)) and (tree / first).is_dir():
+        if _is_option(override, tree):
             value = option(tree, first, text.partition("=")[2])
         _set(changed, [allowed[first], *rest], value)
     return changed
+
+
+def _is_option(override: Override, tree: Path) -> bool:
+    """Whether it chooses from a group (``method=had``)."""
+    group = override.key_or_group
+    return isinstance(override.value(), (str, list)) and (tree / group).is_dir()
 
 
 def refuse_list(override: Override, tree: Path) -> None:

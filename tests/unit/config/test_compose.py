@@ -6,6 +6,7 @@ import errno
 import json
 from dataclasses import replace
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -346,6 +347,15 @@ def test_overrides_on_settings_that_are_already_made() -> None:
     assert config.slicing.split_seed == 3
     assert config.method == NaiveConfig()
     assert raw == quick().to_json()  # untouched
+
+
+@pytest.mark.parametrize(
+    "words", [*permutations(["method=had", "method.lambda=5", "train.lr=0.5"])]
+)
+def test_an_option_never_undoes_a_value_wherever_it_stands(words: tuple[str, ...]) -> None:
+    """As for Hydra, which takes options first."""
+    config = RunConfig.from_json(apply_overrides(quick().to_json(), words, allowed=ALLOWED))
+    assert (config.method, config.train.lr) == (HadConfig(weight=5), 0.5)
 
 
 @pytest.mark.parametrize(
