@@ -76,7 +76,7 @@ def _out_of_reach(
     config = replace(config, tracking=replace(config.tracking, enabled=False))
     data = open_dataset(config.dataset, display.note)
     tree = tree_of([known.fit], fingerprints_of(data.manifest))
-    with _moved_out(store, key, vault), store_with_parent(known.fit, store) as aside:
+    with _moved_out(store, key, vault), store_with_parent(known.fit, store, "here") as aside:
         assert not store.is_sealed(FIT, key) and not aside.is_sealed(FIT, key)
         train(config, aside, data, tree, display)
         again: Any = aside.load(FIT, key)

@@ -33,6 +33,7 @@ from orchestrator.app.stages import KnownStage, damaged, find_stage
 from orchestrator.config import RunConfig
 from orchestrator.display.results import RerunResult, metrics_of
 from orchestrator.execution import formats
+from orchestrator.execution.scratch import lock_of
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.numerics import NumericsClass
 from orchestrator.plan.specs import FitSpec
@@ -93,7 +94,7 @@ def _verify(
     if sealed is None:
         raise damaged(fit.key)
     split = split_of(fit, fingerprints, store)
-    with store_with_parent(fit, store) as aside:
+    with store_with_parent(fit, store, _place_of(config)) as aside:
         untracked = replace(config.tracking, enabled=False)
         config = replace(alone(config, fit.config), tracking=untracked)
         tree = tree_of([fit], fingerprints, splits=lambda _: (split,))
@@ -152,19 +153,44 @@ def _compared(
     return replace(result, checks=agreement(fit, left, right, rows, moved))
 
 
+def _place_of(config: RunConfig) -> str:
+    """The part of the numerics class that settings decide."""
+    cluster = config.cluster
+    return f"{cluster.workers}x{cluster.threads}-{cluster.device.value}"
+
+
 @contextmanager
-def store_with_parent(fit: FitSpec, store: Store) -> Iterator[Store]:
-    """A store that holds the parent's artefacts and nothing else; removed afterwards."""
-    folder = Path(store.uri) / "scratch" / f"rerun-{fit.key[:12]}-{uuid.uuid4().hex[:8]}"
+def store_with_parent(fit: FitSpec, store: Store, place: str) -> Iterator[Store]:
+    """A store that holds the parent's artefacts and nothing else; removed afterwards.
+
+    An interrupted verification leaves it, and the same one in the same ``place`` goes on there.
+    """
+    scratch, name = Path(store.uri) / "scratch", f"rerun-{fit.key[:12]}-{place}"
+    folder = scratch / name
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = lock_of(folder)
+    if lock is None:  # somebody verifies the same stage now
+        folder = scratch / f"{name}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir()
+    kept = False
     try:
-        aside = Store.open(folder)
+        aside = Store.open(folder / "store")
+        if aside.is_sealed(ArtifactKind.FIT, fit.key):  # interrupted at the very end: train it
+            shutil.rmtree(folder / "store")
+            aside = Store.open(folder / "store")
         if fit.parent is not None:
             _copy(ArtifactKind.FIT, fit.parent.key, store, aside)
         if fit.parent_memory is not None:
             _copy(ArtifactKind.MEMORY, fit.parent_memory.key, store, aside)
         yield aside
+    except KeyboardInterrupt:
+        kept = lock is not None
+        raise
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            lock.close()
 
 
 def _copy(kind: ArtifactKind, key: str, source: Store, target: Store) -> None:

@@ -14,7 +14,9 @@ from had_core.errors import BadInput
 from had_core.tensors import from_bytes, to_bytes
 from orchestrator.app.rerun import rerun
 from orchestrator.app.rerun.training import eval_of
+from orchestrator.app.rerun.verifying import store_with_parent
 from orchestrator.app.run import recorded
+from orchestrator.app.stages import find_stage
 from orchestrator.config import StoreConfig
 from orchestrator.display.rerun_tables import rerun_tables
 from orchestrator.execution import formats
@@ -85,6 +87,33 @@ def test_a_stage_of_mixed_numerics_need_not_come_out_bit_for_bit(ran, store, aga
     result = again(stage.key)
     assert (result.same_numerics, result.mixed_numerics, result.bitwise_with) == (False, True, None)
     assert result.reproduced and result.holds
+
+
+def test_an_interrupted_verification_goes_on_where_it_stood(ran, store):
+    fit = find_stage(store, stages_of(ran, "had")[1].key).fit
+    scratch = Path(store.uri) / "scratch"
+
+    def found(place="1x1-cpu"):
+        with store_with_parent(fit, store, place) as aside:
+            assert list(aside.keys(FIT)) == [fit.parent.key]
+            return aside.partial(fit.key).read()
+
+    def interrupted(act):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            store_with_parent(fit, store, "1x1-cpu") as aside,
+        ):
+            assert found() is None, "two at a time see each other"
+            act(aside)
+            raise KeyboardInterrupt
+
+    interrupted(lambda aside: aside.partial(fit.key).write(b"state", {"epoch": 3}))
+    assert found("2x1-cpu") is None, "another numerics class goes on there"
+    assert found()[0] == b"state"
+    assert list(scratch.iterdir()) == []
+    interrupted(lambda aside: aside.seal(FIT, fit.key, {"net": b"x"}, {}))
+    assert found() is None, "it has to be trained"
+    assert list(scratch.iterdir()) == []
 
 
 def test_an_override_makes_a_new_stage_beside_the_old_one(ran, store, again):
