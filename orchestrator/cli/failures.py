@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ import typer
 from typer.core import TyperGroup
 
 from had_core.errors import BadInput, HadError
+from orchestrator.signals import interrupted_by
 
 # What a path leads to, and not what is done with it. A file that is not there is none of them:
 # whoever reads one says what it is for.
@@ -46,7 +48,8 @@ class HadGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             _require_working_folder()
-            return super().invoke(ctx)
+            with interrupted_by(signal.SIGTERM):  # of docker, systemd and Slurm: as Ctrl-C
+                return super().invoke(ctx)
         except (HadError, Interrupted, KeyboardInterrupt) as error:
             raise typer.Exit(tell(error)) from error
         except OSError as error:

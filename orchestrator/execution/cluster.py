@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import logging
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ from orchestrator.execution.environment import (
 from orchestrator.execution.joining import check_joinable
 from orchestrator.execution.placement import ClusterSettings, Resources, placed
 from orchestrator.execution.scratch import scratch_folder
+from orchestrator.signals import handler_kept
 
 __all__ = ["Cluster", "ClusterSettings", "check_cluster", "connect", "placed", "usable_cpus"]
 
@@ -106,25 +108,26 @@ def _private_cluster(settings: ClusterSettings) -> Iterator[str]:
     with scratch_folder() as scratch, environment(private_environment(scratch)):
         import ray
 
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            num_gpus=settings.gpus if settings.gpu else 0,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            _node_ip_address=_LOOPBACK,
-            _temp_dir=str(
-                scratch / "r"
-            ),  # Ray opens its folder to everyone; ours around it is shut
-            _system_config={
-                "prestart_worker_first_driver": False,
-                "enable_metrics_collection": False,
-                # By default workers are so nice that any other load starves them.
-                "worker_niceness": 0,
-            },
-        )
+        with handler_kept(signal.SIGTERM):  # Ray's own would end the program at once
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                num_gpus=settings.gpus if settings.gpu else 0,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                _node_ip_address=_LOOPBACK,
+                _temp_dir=str(
+                    scratch / "r"
+                ),  # Ray opens its folder to everyone; ours around it is shut
+                _system_config={
+                    "prestart_worker_first_driver": False,
+                    "enable_metrics_collection": False,
+                    # By default workers are so nice that any other load starves them.
+                    "worker_niceness": 0,
+                },
+            )
         _dismiss_monitors()
         try:
             yield str(scratch / "train")
@@ -148,12 +151,13 @@ def _joined_cluster(address: str) -> Iterator[None]:
     with environment(QUIET_RAY):
         head = check_joinable(address)
         try:
-            ray.init(
-                address=head,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-                runtime_env=_shipped_code(),
-            )
+            with handler_kept(signal.SIGTERM):
+                ray.init(
+                    address=head,
+                    log_to_driver=False,
+                    logging_level=logging.WARNING,
+                    runtime_env=_shipped_code(),
+                )
         except (ConnectionError, RuntimeError) as error:
             raise BadInput(f"cluster.address={address} cannot be joined: {error}") from error
         try:

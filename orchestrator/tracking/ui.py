@@ -15,17 +15,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from had_core.errors import BadInput, HadError
+from orchestrator.signals import interrupted_by
 from orchestrator.tracking.background import close_dead_runs
 from orchestrator.tracking.location import TrackingLocation, quiet_environment, redact
 from orchestrator.tracking.mlflow_writer import PictureSource
@@ -106,7 +106,7 @@ def serve(
         if open_browser:
             webbrowser.open(location.uri)
         return
-    with _interrupted_by(signal.SIGTERM):
+    with interrupted_by(signal.SIGTERM):
         try:
             with start(location, port) as server:
                 say(f"MLflow UI: {server.page}  (Ctrl-C stops it)")
@@ -140,23 +140,6 @@ def start(location: TrackingLocation, port: int = DEFAULT_PORT) -> UiServer:
         server.stop()
         raise
     return server
-
-
-@contextlib.contextmanager
-def _interrupted_by(number: int) -> Iterator[None]:
-    """Let a signal end the block as Ctrl-C does, so that no server is left behind."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
 
 
 def _environment(location: TrackingLocation) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 
 import pytest
 from noop_runner import NoopSettings, open_noop
@@ -40,6 +41,11 @@ def run(session_cluster):
     yield execute
     for queue in queues:
         queue.kill()
+
+
+def test_ray_leaves_sigterm_to_the_command(session_cluster):
+    """Its own handler would end the program in the middle of a stage."""
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_private_cluster_listens_on_loopback_alone_and_wants_a_token(session_cluster):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import os
 import subprocess
 import sys
@@ -281,6 +282,20 @@ def test_errors_are_one_line_and_an_exit_code(
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_sigterm_stops_a_command_as_ctrl_c_does(fake: Fake) -> None:
+    """Docker, systemd and Slurm send it."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(config: RunConfig, display: Any) -> RunResult:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("not interrupted")
+
+    fake("orchestrator.app.run", run=run)
+    done = call("run", *FAST)
+    assert (done.exit_code, "continue with: had resume try" in done.stderr) == (130, True)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_program_error_is_not_hidden(fake: Fake) -> None:
