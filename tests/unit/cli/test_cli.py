@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
-import signal
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
