@@ -24,7 +24,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE",
-        help="Settings in Hydra's syntax: experiment=quickstart order=[depth,normal]",
+        help="Settings in Hydra's syntax: tasks=[depth,normal] method=had train.epochs=5",
         show_default=False,
     ),
 ]

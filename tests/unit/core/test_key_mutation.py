@@ -26,8 +26,16 @@ from had_core.configs import (
     View,
 )
 from had_core.errors import BadInput
-from had_core.methods import METHODS, HadConfig, HadLossConfig, NaiveConfig
+from had_core.methods import (
+    METHODS,
+    HadConfig,
+    HadLossConfig,
+    LwfConfig,
+    MethodConfig,
+    NaiveConfig,
+)
 from had_core.methods.had import GroupMean, Variant
+from had_core.methods.lwf import Targets
 from had_core.stage import Runtime, fit
 from had_core.tensors import first_difference
 from orchestrator.plan.specs import FitSpec
@@ -126,6 +134,15 @@ CASES: dict[str, Case] = {
     "slicing.split_seed": case(slicing(split_seed=1)),
     "seed": case({"seed": 1}),
 }
+# Of the other methods: settings that differ from the defaults in one field each.
+OF_METHODS: dict[str, dict[str, MethodConfig]] = {
+    "lwf": {
+        "method.lambda": LwfConfig(weight=2.0),
+        "method.temperature": LwfConfig(temperature=4.0),
+        "method.targets": LwfConfig(targets=Targets.HARD),
+    },
+}
+
 # weights_sha256 is decided by a file: test_weights_file_enters_the_key covers it. parent_memory
 # waits for the first method that reads one: test_no_method_reads_a_memory_yet fails on that day.
 ELSEWHERE = {"version", "net.weights_sha256", "parent_memory"}
@@ -174,6 +191,22 @@ def test_every_key_field_has_a_case():
     fields = leaves(spec().key_fields()) | leaves(CASES["train.momentum"].base().key_fields())
     fields |= leaves(CASES["worker_batch"].base().key_fields())
     assert fields - ELSEWHERE == set(CASES)
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"had"}))
+def test_every_setting_of_another_method_has_a_case(name):
+    effective = METHODS[name]().effective(ORDER[: POSITION - 1])
+    fields = leaves({"method": spec(method=effective).key_fields()["method"]}) - {"method.name"}
+    assert fields == set(OF_METHODS.get(effective.name, {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [(name, field) for name, cases in OF_METHODS.items() for field in cases]
+)
+def test_changing_a_setting_of_another_method_changes_key_and_weights(name, field, weights):
+    base, changed = spec(method=METHODS[name]()), spec(method=OF_METHODS[name][field])
+    assert base.key != changed.key
+    assert first_difference(weights(base), weights(changed)) is not None
 
 
 def test_no_method_reads_a_memory_yet():
