@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.display.book import Row, ShowResult, StageFile, Use
-from orchestrator.display.numbers import duration, number
+from orchestrator.display.numbers import counted, duration, number
 from orchestrator.display.wide import simple_table
 
 _SHOWN = 12
@@ -92,7 +92,7 @@ def _lines(result: ShowResult) -> Iterator[tuple[str, str]]:
 def _state(result: ShowResult) -> str:
     if result.state == "sealed":
         seconds = duration(result.seconds or 0.0)
-        return f"sealed: {result.epochs} epochs, {result.steps} steps, {seconds}"
+        return f"sealed: {counted(result.epochs, 'epoch')}, {result.steps} steps, {seconds}"
     if result.state == "partial":
         return f"partial: {result.epochs_done} of {result.epochs} epochs are kept"
     return "lost: begun, but nothing of it can be used; had run trains it again"

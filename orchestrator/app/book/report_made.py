@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.app.book.report_cost import Manifests
 from orchestrator.app.book.report_data import KnownData
 from orchestrator.config import RunConfig
+from orchestrator.display.numbers import counted
 from orchestrator.report.model import Made
 from orchestrator.search.settings import Params
 from orchestrator.tracking.events import Event, RunStarted
@@ -69,8 +70,8 @@ def _settings(config: RunConfig, data: KnownData) -> dict[str, str]:
         "slices": f"{slicing.slices}, of each {100 * slicing.val_fraction:g} % held out",
         "net": f"{net.encoder.value}, stride {net.output_stride}, norm {net.norm.value}",
         "training": (
-            f"{train.epochs} epochs a stage, batch {train.batch_size}, {train.optimizer.value}, "
-            f"learning rate {train.lr:g}, {train.precision.value}"
+            f"{counted(train.epochs, 'epoch')} a stage, batch {train.batch_size}, "
+            f"{train.optimizer.value}, learning rate {train.lr:g}, {train.precision.value}"
         ),
         "settings' hash": config.hash[:16],
     }
