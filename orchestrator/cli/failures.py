@@ -30,8 +30,10 @@ from orchestrator.signals import interrupted_by
 # whoever reads one says what it is for.
 _REFUSED = {
     errno.EACCES,
+    errno.EDQUOT,
     errno.EISDIR,
     errno.ELOOP,
+    errno.ENOSPC,
     errno.ENOTDIR,
     errno.EPERM,
     errno.EROFS,

@@ -108,11 +108,15 @@ class LocalFolder:
         except FileNotFoundError:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = os.open(temp, flags, 0o644)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            if durable:
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
+        except OSError as error:  # a full disk tells no file's name
+            temp.unlink()
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(self.path)) from error
         return temp
 
     def _sync(self) -> None:

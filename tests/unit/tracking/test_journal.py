@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from orchestrator.tracking.events import (
     StageFinished,
     TrialStarted,
 )
-from orchestrator.tracking.files import ArrowFolder, Folder, LocalFolder
+from orchestrator.tracking.files import ArrowFolder, Folder, LocalFolder, open_folder
 from orchestrator.tracking.journal import (
     Journal,
     JournalReader,
@@ -381,3 +382,18 @@ def test_appending_imports_nothing_heavy() -> None:
         env={**os.environ, "PYTHONPATH": str(REPO)},
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_full_disk_names_the_folder_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = open_folder(tmp_path)
+    folder.write("a", b"1")
+    monkeypatch.setattr("os.fsync", full)
+    for write in (lambda: folder.create("b", b"2"), lambda: folder.write("a", b"2", durable=True)):
+        with pytest.raises(OSError, match="No space left") as caught:
+            write()
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+    assert folder.read("a") == b"1"
