@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from had_core.errors import BadInput
 from orchestrator.tracking.files import open_folder
 from orchestrator.tracking.locks import FileLock
+from orchestrator.tracking.moved import follow_move
 
 if TYPE_CHECKING:
     from mlflow.tracking.client import MlflowClient
@@ -48,10 +49,12 @@ class TrackingLocation:
     Attributes:
         uri: tracking URI; may hold credentials, see ``shown``.
         artifacts: root of new experiments' artifacts; None where a server decides.
+        own: it is the sqlite file inside a store, and is copied and moved with it.
     """
 
     uri: str
     artifacts: str | None
+    own: bool = False
 
     @classmethod
     def of(cls, store_root: str | Path, uri: str | None = None) -> TrackingLocation:
@@ -69,7 +72,7 @@ class TrackingLocation:
                     f"tracking.uri is needed for the store '{redact(str(store_root))}': the URI "
                     "of an MLflow server, because sqlite needs a local folder"
                 )
-            return cls(f"{_SQLITE}{home}/mlflow.db", str(home / "artifacts"))
+            return cls(f"{_SQLITE}{home}/mlflow.db", str(home / "artifacts"), own=True)
         if uri.startswith(_SERVERS):
             return cls(uri, None)
         if uri.startswith(_SQLITE):
@@ -93,9 +96,14 @@ class TrackingLocation:
         return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
 
     def prepare(self) -> None:
-        """Create the sqlite file if it is missing; takes seconds the first time."""
+        """Create the sqlite file if it is missing; takes seconds the first time.
+
+        One that came with a copied or moved store is told where its artifacts lie now.
+        """
         if self.file is not None and not self.file.exists():
             _create_database(self.file, self.artifacts or str(self.file.parent / "artifacts"))
+        elif self.file is not None and self.own:
+            follow_move(self.file)
 
     def client(self) -> MlflowClient:
         """A client with explicit URIs; imports MLflow, which takes seconds."""
