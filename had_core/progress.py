@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from had_core.errors import CorruptArtifact
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,6 +75,18 @@ class FitProgress:
         tensors, meta = from_bytes(raw)
         history = tuple(EpochRecord.from_json(record) for record in meta["history"])
         return cls(epoch=meta["epoch"], tensors=tensors, history=history)
+
+    @staticmethod
+    def epoch_in(raw: bytes) -> int:
+        """Epoch of a serialised state, whose tensors are not read.
+
+        Raises CorruptArtifact where the bytes are damaged.
+        """
+        try:
+            header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+            return int(json.loads(header["__metadata__"]["meta"])["epoch"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptArtifact(f"these bytes are no state of a fit: {error}") from None
 
 
 class StageObserver(Protocol):

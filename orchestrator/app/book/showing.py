@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from had_core.errors import BadInput
+from had_core.errors import BadInput, CorruptArtifact
+from had_core.progress import FitProgress
 from orchestrator.app.opening import open_existing
 from orchestrator.app.stages import set_aside, stage_key
 from orchestrator.display.book import Child, Row, ShowResult, StageFile, Use
@@ -14,13 +15,7 @@ from orchestrator.execution import formats
 from orchestrator.plan.artifacts import ArtifactKind
 from orchestrator.plan.specs import EvalSpec, FitSpec
 from orchestrator.store import Seal, Store
-from orchestrator.tracking.events import (
-    EpochEnded,
-    Event,
-    StageFinished,
-    StageReused,
-    StageStarted,
-)
+from orchestrator.tracking.events import Event, StageFinished, StageReused, StageStarted
 from orchestrator.tracking.mentions import mentions
 
 _HEX = re.compile(r"[0-9a-f]{1,64}")
@@ -152,7 +147,6 @@ def _unfinished(store: Store, key: str, events: list[Event]) -> ShowResult:
     last = max(starts, key=lambda event: event.time)
     progress = store.partial(key).read()
     meta: Mapping[str, Any] = progress[1] if progress else {}
-    ended = [e.epoch for e in events if isinstance(e, EpochEnded) and e.key == key]
     return ShowResult(
         key=key,
         store=store.uri,
@@ -174,5 +168,13 @@ def _unfinished(store: Store, key: str, events: list[Event]) -> ShowResult:
         steps=sum(attempt["steps"] for attempt in meta.get("attempts", ())),
         seconds=None,
         epochs=last.epochs,
-        epochs_done=max(ended, default=0) if progress else 0,
+        epochs_done=_kept(progress[0]) if progress else 0,
     )
+
+
+def _kept(state: bytes) -> int:
+    """Epochs that the state holds, none where it is of no use: journals may tell more or less."""
+    try:
+        return FitProgress.epoch_in(state)
+    except CorruptArtifact:
+        return 0

@@ -8,6 +8,7 @@ import pytest
 from made_up_store import row_of
 
 from had_core.methods import HadConfig
+from had_core.progress import FitProgress
 from orchestrator.plan import ArtifactKind
 from orchestrator.tracking.events import EpochEnded, StageRef, StageStarted
 from orchestrator.tracking.journal import Journal
@@ -36,7 +37,8 @@ def begun(made):
     journal.append(EpochEnded(time=2.0, run="begun", **about, seconds=1.0, terms={}))
     journal.close()
     attempts = [{"attempt": 1, "from_epoch": 1, "steps": 4}]
-    made.store.partial(key).write(b"state", {"attempts": attempts, "numerics": [{"workers": 1}]})
+    meta = {"attempts": attempts, "numerics": [{"workers": 1}]}
+    made.store.partial(key).write(FitProgress(1, {}, ()).to_bytes(), meta)
     return key
 
 
@@ -96,6 +98,19 @@ def test_an_interrupted_stage_is_shown_with_what_is_kept(begun, document, had):
     assert (found["state"], found["learns"], found["files"]) == ("partial", ["depth"], [])
     assert (found["epochs_done"], found["epochs"], found["steps"]) == (1, 2, 4)
     assert "partial: 1 of 2 epochs are kept" in had("show", begun[:10]).stdout
+
+
+def test_the_kept_epochs_are_those_of_the_state(begun, made, document):
+    """A killed worker's journal may lack its last epochs, which the state holds."""
+    partial = made.store.partial(begun)
+    partial.write(FitProgress(2, {}, ()).to_bytes(), {})
+    assert document("show", begun)["epochs_done"] == 2
+    for path in Path(made.store.uri).rglob("progress-*.bin"):
+        if FitProgress.epoch_in(path.read_bytes()) == 2:
+            path.write_bytes(b"damaged")
+    assert document("show", begun)["epochs_done"] == 1
+    partial.write(b"no state", {})
+    assert document("show", begun)["epochs_done"] == 0
 
 
 def test_a_damaged_stage_is_lost_and_the_rest_is_told(stages, made, document, had):
