@@ -195,7 +195,9 @@ def _check_layout(fs: StoreFs) -> None:
     except OSError as error:
         raise BadInput(f"store={fs.root} cannot be read ({error})") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{where} is not a store's layout file: {_layout_text()}") from error
+        raise BadInput(
+            f"{where} is not a store's layout file: it should hold {_layout_text()}"
+        ) from error
     if type(version) is not int or not 1 <= version <= LAYOUT_VERSION:
         raise BadInput(
             f"{where} says layout {version}: this version of had reads up to {LAYOUT_VERSION}"

@@ -49,7 +49,14 @@ def test_newer_layout_is_refused(tmp_path):
     assert os.listdir(tmp_path) == ["store.json"]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"layout": "1"}', '{"layout": true}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"mayout": 1}'])
+def test_a_damaged_layout_file_is_told_what_it_should_hold(tmp_path, text):
+    (tmp_path / "store.json").write_text(text)
+    with pytest.raises(BadInput, match=r"layout file: it should hold \{\"layout\": 1\}$"):
+        Store.open(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"layout": "1"}', '{"layout": true}'])
 def test_unreadable_layout_is_refused(tmp_path, text):
     (tmp_path / "store.json").write_text(text)
     with pytest.raises(BadInput, match=r"store\.json"):
