@@ -23,7 +23,7 @@ from orchestrator.tracking.driver_record import (
     mark_synced,
     retire,
 )
-from orchestrator.tracking.journal import JournalReader, journal_folder, journal_names
+from orchestrator.tracking.journal import DamagedId, JournalReader, journal_folder, journal_names
 from orchestrator.tracking.location import TrackingLocation, redact
 from orchestrator.tracking.locks import WriterLock
 from orchestrator.tracking.mlflow_writer import DrainReport, MlflowWriter, PictureSource
@@ -169,6 +169,11 @@ class TrackingWriter:
             if not self._tidied:
                 self._tidied = True  # once is enough, and one failure is not to repeat for ever
                 close_dead_runs(self._root, self._location, pictures=self._pictures)
+        except DamagedId as error:  # MLflow is not to blame
+            if not self._warned:
+                _log.warning("MLflow misses a run: %s", error)
+            self._warned = True
+            return str(error)
         except Exception as error:  # whatever happens in MLflow stays out of the training
             reason = redact(f"{type(error).__name__}: {error}".splitlines()[0][:300])
             if not self._warned:

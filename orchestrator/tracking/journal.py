@@ -54,6 +54,7 @@ from orchestrator.tracking.segments import segment_lines, to_segment
 
 _log = logging.getLogger(__name__)
 _ROOM = "journal"
+_ID = "id.json"
 _TIME = re.compile(r'\{"event":"\w+","time":([-+.0-9eE]+)')
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=,+@-]{0,199}")
 _AT_ONCE = (
@@ -67,6 +68,10 @@ _AT_ONCE = (
 )
 _DELAY = (0.5, 10.0)  # seconds that an event may stay in memory, at least and at most
 _SHARE = 0.05  # of a stage's time so far; long stages do not make a segment of every epoch
+
+
+class DamagedId(BadInput):
+    """The file with a journal's identity does not hold one."""
 
 
 def journal_folder(store_root: str | Path, run: str) -> Folder:
@@ -85,10 +90,31 @@ def journal_id(folder: Folder) -> str:
     """Identity of a journal, 16 hexadecimal digits, made by the first who asks.
 
     Two stores may hold runs of the same name; their MLflow runs differ by this id.
+
+    Raises:
+        DamagedId: the file does not hold one.
     """
-    if "id.json" not in folder.names():
-        folder.create("id.json", json.dumps({"journal": uuid.uuid4().hex[:16]}).encode())
-    return str(json.loads(folder.read("id.json"))["journal"])
+    if _ID not in folder.names():
+        folder.create(_ID, _id_text(uuid.uuid4().hex[:16]))
+    try:
+        journal = json.loads(folder.read(_ID))["journal"]
+    except (ValueError, KeyError, TypeError):
+        journal = None
+    if not (isinstance(journal, str) and journal):
+        where = f"{folder.local}/{_ID}" if folder.local else f"{_ID} of the journal"
+        raise DamagedId(
+            f"{where} is damaged: delete it, and the run is tracked anew under new MLflow runs"
+        )
+    return journal
+
+
+def restore_id(folder: Folder, journal: str) -> None:
+    """Write the identity of a journal again, once it was found elsewhere."""
+    folder.write(_ID, _id_text(journal), durable=True)
+
+
+def _id_text(journal: str) -> bytes:
+    return json.dumps({"journal": journal}).encode()
 
 
 class Journal:

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, TypeVar
 from orchestrator.tracking.drawings import Drawing
 from orchestrator.tracking.events import DatasetRef
 from orchestrator.tracking.fold import Fold
-from orchestrator.tracking.journal import JournalReader, journal_id
+from orchestrator.tracking.journal import DamagedId, JournalReader, journal_id, restore_id
 from orchestrator.tracking.location import TrackingLocation
 from orchestrator.tracking.models import ensure_model
 from orchestrator.tracking.records import FileRef, Point, RunRecord, dataset_id
-from orchestrator.tracking.runs import KnownRun, RunIndex, RunsLost, ensure_experiment
+from orchestrator.tracking.runs import KnownRun, RunIndex, RunsLost, ensure_experiment, journals_of
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -94,10 +94,28 @@ class MlflowWriter:
         self._pictures = pictures or (lambda key, file: None)
         self._files = files or (lambda path: None)
         self._client = client
-        self._journal = journal_id(reader.folder)
+        self._journal = self._identity()
         self._fold = Fold(self._journal, run, reader.read)
         self._index: RunIndex | None = None
         self._runs = 0  # that MLflow held after the last drain
+
+    def _identity(self) -> str:
+        """The journal's id; a damaged one is made again from the store's own MLflow, if it knows.
+
+        No other MLflow is asked: it may hold another store's run of this name.
+        """
+        try:
+            return journal_id(self._reader.folder)
+        except DamagedId:
+            known = journals_of(self._connected(), self._run) if self._location.own else set()
+            if len(known) != 1:
+                raise
+            (journal,) = known
+            restore_id(self._reader.folder, journal)
+            _log.warning(
+                "id.json of the journal of run '%s' was damaged: made again from MLflow", self._run
+            )
+            return journal
 
     def drain(self) -> DrainReport:
         """Write what is new; raises whatever MLflow raises, and may then be called again."""
@@ -123,15 +141,19 @@ class MlflowWriter:
         return DrainReport(len(entries), written, tuple(self._reader.damaged))
 
     def _connect(self, recipe: str) -> RunIndex:
-        if self._client is None:
-            self._client = self._location.client()
+        client = self._connected()
         if self._index is None:
-            experiment = ensure_experiment(self._client, recipe, self._location)
-            index = RunIndex(self._client, experiment, self._journal)
+            experiment = ensure_experiment(client, recipe, self._location)
+            index = RunIndex(client, experiment, self._journal)
             if len(index) < self._runs:
                 raise RunsLost(f"MLflow has {len(index)} of {self._runs} runs that were written")
             self._index = index
         return self._index
+
+    def _connected(self) -> MlflowClient:
+        if self._client is None:
+            self._client = self._location.client()
+        return self._client
 
     def _write(self, index: RunIndex, record: RunRecord) -> bool:
         """Bring one run to its record; whether anything had to be done."""

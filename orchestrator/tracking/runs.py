@@ -167,7 +167,7 @@ class RunIndex:
         self._absent.clear()
 
     def _elsewhere(self, stage_key: str) -> KnownRun | None:
-        everywhere = [e.experiment_id for e in self._client.search_experiments(max_results=1000)]
+        everywhere = _everywhere(self._client)
         where = " AND ".join(
             [
                 _tag("had.stage_key", stage_key),
@@ -190,22 +190,38 @@ class RunIndex:
             self._absent.discard(key)
 
     def _pages(self, experiments: list[str], where: str, everything: bool = False) -> Iterator[Run]:
-        from mlflow.entities import ViewType
+        return _pages(self._client, experiments, where, everything)
 
-        token: str | None = None
-        while True:
-            page: Any = self._client.search_runs(
-                experiments,
-                filter_string=where,
-                run_view_type=ViewType.ALL if everything else ViewType.ACTIVE_ONLY,
-                max_results=PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+
+def journals_of(client: MlflowClient, run: str) -> set[str]:
+    """Identities of the journals that MLflow holds runs of, for a run of this name."""
+    found = _pages(client, _everywhere(client), _tag("had.run_name", run), everything=True)
+    return {journal for each in found if (journal := each.data.tags.get("had.journal"))}
+
+
+def _everywhere(client: MlflowClient) -> list[str]:
+    return [e.experiment_id for e in client.search_experiments(max_results=1000)]
+
+
+def _pages(
+    client: MlflowClient, experiments: list[str], where: str, everything: bool = False
+) -> Iterator[Run]:
+    from mlflow.entities import ViewType
+
+    token: str | None = None
+    while True:
+        page: Any = client.search_runs(
+            experiments,
+            filter_string=where,
+            run_view_type=ViewType.ALL if everything else ViewType.ACTIVE_ONLY,
+            max_results=PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def ensure_experiment(client: MlflowClient, name: str, location: TrackingLocation) -> str:

@@ -96,6 +96,20 @@ def test_an_outage_costs_one_warning_and_loses_nothing(
     assert snapshot(away.fake) == snapshot(whole)
 
 
+def test_mlflow_is_not_blamed_for_a_damaged_journal_id(
+    store: Path, demo: list[Event], caplog: pytest.LogCaptureFixture
+) -> None:
+    run = demo[0].run
+    _append(store, demo)
+    (store / "journal" / run / "id.json").write_text("")
+    tracking = TrackingWriter(store, run, TrackingLocation.of(store), every=0.01)
+    with caplog.at_level(logging.WARNING), tracking:
+        assert not tracking.flush(60) and not tracking.flush(60)
+    assert tracking.behind is not None and "id.json is damaged: delete it" in tracking.behind
+    assert caplog.text.count("MLflow misses a run") == 1
+    assert "cannot be written" not in caplog.text
+
+
 def test_stop_gives_up_on_a_hanging_mlflow(tmp_path: Path, demo: list[Event]) -> None:
     answer = threading.Event()
 

@@ -34,6 +34,7 @@ from orchestrator.tracking.journal import (
     journal_folder,
     journal_id,
     journal_names,
+    restore_id,
 )
 
 REPO = Path(__file__).resolve().parents[3]
@@ -300,6 +301,16 @@ def test_the_id_is_made_once(tmp_path: Path) -> None:
     first = journal_id(journal_folder(tmp_path, "a"))
     assert journal_id(journal_folder(tmp_path, "a")) == first
     assert journal_id(journal_folder(tmp_path, "b")) != first
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "{}", '{"journal": 1}', "\xff"])
+def test_a_damaged_id_is_named(tmp_path: Path, text: str) -> None:
+    folder = journal_folder(tmp_path, "a")
+    folder.write("id.json", text.encode("latin-1"))
+    with pytest.raises(BadInput, match=f"^{tmp_path}/journal/a/id.json is damaged: delete it, and"):
+        journal_id(folder)
+    restore_id(folder, "0123456789abcdef")
+    assert journal_id(folder) == "0123456789abcdef"
 
 
 def _local(path: Path) -> Folder:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fake_mlflow import FakeMlflow, Faulty, Killed, snapshot
 
+from had_core.errors import BadInput
 from orchestrator.tracking.events import End, EpochEnded, Event, StageFinished, StageReused
 from orchestrator.tracking.journal import Journal, JournalReader
 from orchestrator.tracking.location import TrackingLocation
@@ -410,6 +411,36 @@ def test_missing_pictures_do_not_stop_the_rest(
     client = FakeMlflow()
     assert setup.writer(client).drain().written == 6
     assert "examples/depth.png" in caplog.text
+
+
+def test_a_damaged_id_is_made_again_from_the_stores_own_mlflow(
+    setup: Setup, demo: list[Event], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = FakeMlflow()
+    setup.writer(client).drain()
+    file = setup.root / "journal" / setup.run / "id.json"
+    before, wanted = file.read_bytes(), snapshot(client)
+    file.write_text("")
+    assert setup.writer(client).drain().written == 0
+    assert file.read_bytes() == before and snapshot(client) == wanted
+    assert f"run '{setup.run}' was damaged: made again from MLflow" in caplog.text
+
+
+def test_a_damaged_id_that_no_mlflow_can_tell_is_named(setup: Setup) -> None:
+    client = FakeMlflow()
+    setup.writer(client).drain()
+    file = setup.root / "journal" / setup.run / "id.json"
+    file.write_text("")
+    elsewhere = TrackingLocation.of(setup.root, "http://127.0.0.1:9")
+    reader = JournalReader.open(setup.root, setup.run)
+    for write in (
+        lambda: MlflowWriter(reader, setup.run, elsewhere, client=client),  # type: ignore[arg-type]
+        lambda: setup.writer(FakeMlflow()),
+    ):
+        with pytest.raises(BadInput, match=r"id\.json is damaged: delete it, and the run is"):
+            write()
+    file.unlink()
+    assert setup.writer(client).drain().written == 6
 
 
 def _share_id(source: Path, target: Path, run: str) -> None:

@@ -94,6 +94,16 @@ def test_trouble_with_mlflow_is_one_sentence(made, had, monkeypatch):
     assert "secret" not in done.stderr
 
 
+def test_a_damaged_journal_id_is_named(made, refused):
+    made.run("first")
+    file = Path(made.store.uri, "journal/first/id.json")
+    file.write_text("")
+    elsewhere = f"sqlite:///{made.store.uri}/else.db"
+    told = refused("sync", "--tracking-uri", elsewhere)
+    assert f"{file} is damaged: delete it, and the run is tracked anew" in told
+    assert not Path(made.store.uri, "else.db").exists()
+
+
 def test_bad_input_is_refused_by_name(made, refused):
     made.run("first")
     assert "run 'none' has no journal" in refused("sync", "none")
