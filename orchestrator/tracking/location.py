@@ -19,6 +19,7 @@ from had_core.errors import BadInput
 from orchestrator.tracking.files import open_folder
 from orchestrator.tracking.locks import FileLock
 from orchestrator.tracking.moved import follow_move
+from orchestrator.tracking.unreadable import set_unreadable_aside
 
 if TYPE_CHECKING:
     from mlflow.tracking.client import MlflowClient
@@ -98,11 +99,16 @@ class TrackingLocation:
     def prepare(self) -> None:
         """Create the sqlite file if it is missing; takes seconds the first time.
 
-        One that came with a copied or moved store is told where its artifacts lie now.
+        A store's own one that is damaged is set aside, and one that came with a copied or moved
+        store is told where its artifacts lie now.
         """
-        if self.file is not None and not self.file.exists():
+        if self.file is None:
+            return
+        if self.own:
+            set_unreadable_aside(self.file)
+        if not self.file.exists():
             _create_database(self.file, self.artifacts or str(self.file.parent / "artifacts"))
-        elif self.file is not None and self.own:
+        elif self.own:
             follow_move(self.file)
 
     def client(self) -> MlflowClient:
